@@ -1,0 +1,1 @@
+"""The curation library: trace formats, gates, answers, ledger and export. No dagster, no torch."""

@@ -1,0 +1,153 @@
+"""What counts as good data: every value has a default we stand behind, and a sentence."""
+
+import hashlib
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import ConfigError
+
+
+class StrictModel(BaseModel):
+    """Frozen, and a misspelt key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Unknown(StrEnum):
+    """What a gate does with a row it cannot decide."""
+
+    PASS = "pass"
+    REVIEW = "review"
+
+
+class ParseConfig(StrictModel):
+    """Reading records."""
+
+    tokenizer: str | None = None
+    """Path of a tokenizer.json whose tokens `num_tokens` counts; None estimates from the text."""
+    max_record_bytes: int = Field(default=256 * 2**20, gt=0)
+    """Largest single record read; a larger one is `unparsable`."""
+
+
+class StructureGate(StrictModel):
+    """Gates on how calls and observations fit together."""
+
+    undeclared_tool_unknown: Unknown = Unknown.PASS
+    """A trajectory that declares no tools at all."""
+    bad_schema: Unknown = Unknown.PASS
+    """A declared tool whose own JSON schema is invalid; review gives reason `unknown_schema`."""
+    max_repeats: int = Field(default=3, ge=2)
+    """Identical calls (name and arguments) with identical observations that make a loop."""
+
+
+class LengthGate(StrictModel):
+    """Gate on trajectory length."""
+
+    max_tokens: int = Field(default=32_768, gt=0)
+    """Longest trajectory kept, in tokens as `num_tokens` counts them."""
+
+
+class AnswerGate(StrictModel):
+    """Gate on the final answer, and the answer checker's tolerances."""
+
+    unknown: Unknown = Unknown.PASS
+    """A trajectory with neither ground truth nor recorded outcome; review gives reason `unknown_outcome`."""
+    relative_tolerance: float = Field(default=1e-4, ge=0)
+    """Two numbers this close, relative to the ground truth, are equal."""
+    min_f1: float = Field(default=0.8, gt=0, le=1)
+    """Token F1 from which a short free-text answer counts as the ground truth."""
+    prefer_recorded_outcome: bool = True
+    """A source's own success or reward decides over the checker where both speak; evidence keeps both."""
+    success_reward: float = 1.0
+    """Recorded reward from which a trajectory without a recorded success counts as right."""
+
+
+class PrivacyGate(StrictModel):
+    """Gate on secrets and personal data; their spans are always recorded, and redacted where text leaves."""
+
+    secrets: Literal["redact", "review", "drop"] = "redact"
+    """What a found secret does to its trajectory."""
+    personal_data: Literal["redact", "review", "drop"] = "redact"
+    """What a found personal datum does to its trajectory."""
+
+
+class DuplicateGate(StrictModel):
+    """Gate on exact and near duplicates, within and across partitions."""
+
+    near: bool = True
+    """Whether near duplicates are looked for at all."""
+    threshold: float = Field(default=0.85, gt=0, le=1)
+    """Jaccard similarity of word shingles from which a later trajectory is a near duplicate."""
+    shingle_words: int = Field(default=5, ge=1)
+    """Words in a shingle."""
+    num_permutations: int = Field(default=128, ge=16)
+    """Length of a MinHash signature."""
+    task_threshold: float = Field(default=0.7, gt=0, le=1)
+    """Jaccard similarity from which two tasks share a cluster, and so a split."""
+
+
+class ContaminationGate(StrictModel):
+    """Gate on overlap with benchmarks the user names."""
+
+    benchmarks: dict[str, str] = Field(default_factory=dict)
+    """Benchmark name to a file of its questions (text, JSON Lines, JSON or Parquet)."""
+    ngram_words: int = Field(default=13, ge=3)
+    """Words of an n-gram; a task that shares one with a benchmark question is contaminated."""
+
+
+class SplitConfig(StrictModel):
+    """The held-out share of tasks."""
+
+    val_fraction: float = Field(default=0.05, ge=0, lt=1)
+    """Share of task clusters held out."""
+    seed: int = 0
+    """Seed of the hash that deals clusters to splits."""
+
+
+class BoundsConfig(StrictModel):
+    """When a night is abnormal."""
+
+    max_drop_rate: float = Field(default=0.98, gt=0, le=1)
+    """Share of dropped rows above which a partition fails its check, with no history to compare to."""
+    drop_rate_sigmas: float = Field(default=4.0, gt=0)
+    """Distance from the recent mean drop rate, in standard deviations, that fails the check."""
+    history_days: int = Field(default=14, ge=3)
+    """Earlier partitions the recent past is made of; fewer than three are no history."""
+
+
+class CurationConfig(StrictModel):
+    """One object for every stage; `toolwise.toml` lists only deviations."""
+
+    parse: ParseConfig = ParseConfig()
+    structure: StructureGate = StructureGate()
+    length: LengthGate = LengthGate()
+    answer: AnswerGate = AnswerGate()
+    privacy: PrivacyGate = PrivacyGate()
+    duplicates: DuplicateGate = DuplicateGate()
+    contamination: ContaminationGate = ContaminationGate()
+    split: SplitConfig = SplitConfig()
+    bounds: BoundsConfig = BoundsConfig()
+
+    @classmethod
+    def from_toml(cls, path: Path) -> "CurationConfig":
+        """The configuration in a TOML file. Raises ConfigError listing every fault with its key."""
+        try:
+            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read ({error.strerror}); name an existing TOML file") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: not TOML: {error}; mend the file") from error
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}, found {fault['input']!r}"
+                for fault in error.errors()
+            )
+            raise ConfigError(f"{path}: {faults}; see pipeline/config.py for the keys") from error
+
+    def content_hash(self) -> str:
+        """Twelve hex digits that change whenever any value does."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]

@@ -1,0 +1,1 @@
+"""What leaves: training rows, immutable snapshots and their dataset cards."""

@@ -1,0 +1,109 @@
+"""The columns of every table, as polars dtypes and as their Arrow twins."""
+
+from typing import TypedDict
+
+import polars as pl
+import pyarrow as pa
+
+from pipeline.reasons import KIND_DTYPE, REASON_DTYPE
+
+
+class ToolCall(TypedDict):
+    """One call the assistant made: `arguments` is a JSON string, as emitted."""
+
+    id: str | None
+    name: str | None
+    arguments: str | None
+
+
+class Message(TypedDict):
+    """One message of a trajectory; `role` is system, user, assistant or tool."""
+
+    role: str
+    content: str | None
+    reasoning: str | None
+    tool_calls: list[ToolCall] | None
+    tool_call_id: str | None
+    name: str | None
+    images: list[str] | None
+
+
+TOOL_CALL = pl.Struct({"id": pl.String, "name": pl.String, "arguments": pl.String})
+MESSAGE = pl.Struct(
+    {
+        "role": pl.String,
+        "content": pl.String,
+        "reasoning": pl.String,
+        "tool_calls": pl.List(TOOL_CALL),
+        "tool_call_id": pl.String,
+        "name": pl.String,
+        "images": pl.List(pl.String),
+    }
+)
+
+TRAJECTORIES: dict[str, pl.DataType | type[pl.DataType]] = {
+    "trajectory_id": pl.String,
+    "source": pl.String,
+    "format": pl.String,
+    "raw_path": pl.String,
+    "raw_index": pl.UInt32,
+    "task_id": pl.String,
+    "prompt": pl.String,
+    "messages": pl.List(MESSAGE),
+    "tools": pl.String,
+    "final_answer": pl.String,
+    "ground_truth": pl.String,
+    "reward": pl.Float64,
+    "success": pl.Boolean,
+    "num_turns": pl.UInt32,
+    "num_tool_calls": pl.UInt32,
+    "num_tokens": pl.UInt32,
+    "metadata": pl.String,
+    "reason": REASON_DTYPE,
+}
+"""One row per raw record. `prompt` is the task as asked: no system text, no few-shot demonstrations."""
+
+SPAN = pl.Struct(
+    {
+        "message_index": pl.UInt32,
+        "field": pl.String,
+        "call_index": pl.UInt32,
+        "start": pl.UInt32,
+        "end": pl.UInt32,
+        "label": pl.String,
+        "kind": pl.String,
+    }
+)
+"""Where a secret or personal datum stands: characters [start, end) of `field` (content, reasoning, arguments)
+of message `message_index`; `call_index` only for arguments; `kind` is secret or personal_data.
+`field` may also be prompt, final_answer or ground_truth of the row, with a null message_index."""
+
+SCREENED = {
+    **{name: dtype for name, dtype in TRAJECTORIES.items() if name != "reason"},
+    "spans": pl.List(SPAN),
+    "reason": REASON_DTYPE,
+}
+
+DECISIONS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "trajectory_id": pl.String,
+    "stage": pl.String,
+    "reason": REASON_DTYPE,
+    "kind": KIND_DTYPE,
+    "evidence": pl.String,
+    "config_hash": pl.String,
+    "versions": pl.String,
+    "day": pl.String,
+}
+
+TOOL_CALL_ARROW = pa.struct([("id", pa.large_string()), ("name", pa.large_string()), ("arguments", pa.large_string())])
+MESSAGE_ARROW = pa.struct(
+    [
+        ("role", pa.large_string()),
+        ("content", pa.large_string()),
+        ("reasoning", pa.large_string()),
+        ("tool_calls", pa.large_list(TOOL_CALL_ARROW)),
+        ("tool_call_id", pa.large_string()),
+        ("name", pa.large_string()),
+        ("images", pa.large_list(pa.large_string())),
+    ]
+)
