@@ -1,6 +1,7 @@
 """What counts as good data: every value has a default we stand behind, and a sentence."""
 
 import hashlib
+import json
 import tomllib
 from enum import StrEnum
 from pathlib import Path
@@ -134,9 +135,12 @@ class CurationConfig(StrictModel):
 
     @classmethod
     def from_toml(cls, path: Path) -> "CurationConfig":
-        """The configuration in a TOML file. Raises ConfigError listing every fault with its key."""
+        """The configuration in a TOML file; paths in it are relative to its folder.
+
+        Raises ConfigError listing every fault with its key.
+        """
         try:
-            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+            held = cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read ({error.strerror}); name an existing TOML file") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -147,7 +151,33 @@ class CurationConfig(StrictModel):
                 for fault in error.errors()
             )
             raise ConfigError(f"{path}: {faults}; see pipeline/config.py for the keys") from error
+        return held._with_paths_from(path.resolve().parent)
 
     def content_hash(self) -> str:
-        """Twelve hex digits that change whenever any value does."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        """Twelve hex digits that change whenever any value does, or the content of any file it names."""
+        values = self.model_dump(mode="json")
+        values["contamination"]["benchmarks"] = {
+            name: _file_digest(Path(path)) for name, path in self.contamination.benchmarks.items()
+        }
+        if self.parse.tokenizer is not None:
+            values["parse"]["tokenizer"] = _file_digest(Path(self.parse.tokenizer))
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+    def _with_paths_from(self, folder: Path) -> "CurationConfig":
+        """The configuration with every relative path anchored at `folder`."""
+        benchmarks = {name: str(folder / path) for name, path in self.contamination.benchmarks.items()}
+        tokenizer = None if self.parse.tokenizer is None else str(folder / self.parse.tokenizer)
+        return self.model_copy(
+            update={
+                "contamination": self.contamination.model_copy(update={"benchmarks": benchmarks}),
+                "parse": self.parse.model_copy(update={"tokenizer": tokenizer}),
+            }
+        )
+
+
+def _file_digest(path: Path) -> str:
+    """The hash of a file the configuration names. Raises ConfigError if it is not there."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name an existing file") from error

@@ -60,7 +60,6 @@ class Reason(StrEnum):
     JUDGE_FAILED = "judge_failed"
     # prompts
     NO_GROUND_TRUTH = "no_ground_truth"
-    SUPERSEDED = "superseded"
     AMBIGUOUS = "ambiguous"
     UNANSWERABLE = "unanswerable"
     CORRUPTED = "corrupted"

@@ -84,6 +84,22 @@ SCREENED = {
     "reason": REASON_DTYPE,
 }
 
+PROMPTS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "task_id": pl.String,
+    "trajectory_id": pl.String,
+    "source": pl.String,
+    "prompt": pl.String,
+    "ground_truth": pl.String,
+    "tools": pl.String,
+    "images": pl.List(pl.String),
+    "ability": pl.String,
+    "num_attempts": pl.UInt32,
+    "num_correct": pl.UInt32,
+    "reason": REASON_DTYPE,
+}
+"""One row per task of a day. `trajectory_id` is the row it was first met in; text is redacted. `num_attempts` counts the
+day's attempts at it that are traces, `num_correct` those recorded as right."""
+
 DECISIONS: dict[str, pl.DataType | type[pl.DataType]] = {
     "trajectory_id": pl.String,
     "stage": pl.String,

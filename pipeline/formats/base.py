@@ -1,12 +1,17 @@
 """What a trace format is: how it recognises a record, and the trajectory it reads out of it."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import orjson
 
+from pipeline.errors import FormatError
+from pipeline.formats.images import PLACEHOLDER, image_reference
 from pipeline.schema import Message, ToolCall
+
+_IMAGE_PARTS = ("image", "image_url", "input_image")
 
 
 @dataclass(slots=True)
@@ -92,8 +97,20 @@ def message(
 
 def tool_call(name: str | None, arguments: Any, call_id: str | None = None) -> ToolCall:
     """A tool call; arguments that are not text yet become JSON text, a text stays as emitted."""
-    text = arguments if isinstance(arguments, str) else orjson.dumps({} if arguments is None else arguments).decode()
+    text = arguments if isinstance(arguments, str) else json_text({} if arguments is None else arguments)
     return {"id": call_id, "name": name, "arguments": text}
+
+
+def json_text(value: Any) -> str:
+    """The value as JSON text; integers beyond 64 bits stay whole, what JSON has no form for becomes its text."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        pass
+    try:
+        return json.dumps(value, default=str, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise FormatError(f"a value of type {type(value).__name__}: want JSON, found {error}") from error
 
 
 def pair_by_position(messages: list[Message]) -> list[Message]:
@@ -123,13 +140,16 @@ def pair_by_position(messages: list[Message]) -> list[Message]:
 
 
 def content_text(content: Any) -> tuple[str | None, list[str]]:
-    """The text and the image references of a content that is a string, null, or a list of OpenAI-style parts."""
+    """The text and the image references of a content that is a string, null, or a list of OpenAI-style parts.
+
+    An image part that refers to no image stands for one kept beside the messages: it leaves `<image>` in the text.
+    """
     if content is None or isinstance(content, str):
         return content, []
     if isinstance(content, dict):
         content = [content]
     if not isinstance(content, Iterable):
-        return orjson.dumps(content).decode(), []
+        return json_text(content), []
     texts: list[str] = []
     images: list[str] = []
     for part in content:
@@ -137,7 +157,7 @@ def content_text(content: Any) -> tuple[str | None, list[str]]:
             texts.append(part)
             continue
         if not isinstance(part, dict):
-            texts.append(orjson.dumps(part).decode())
+            texts.append(json_text(part))
             continue
         reference = _image_reference(part)
         if reference is not None:
@@ -146,24 +166,18 @@ def content_text(content: Any) -> tuple[str | None, list[str]]:
         text = part.get("text", part.get("content"))
         if isinstance(text, str):
             texts.append(text)
+        elif part.get("type") in _IMAGE_PARTS:
+            texts.append(PLACEHOLDER)
         else:
-            texts.append(orjson.dumps(part).decode())
+            texts.append(json_text(part))
     return "\n".join(texts) if texts else None, images
 
 
 def _image_reference(part: dict[str, Any]) -> str | None:
-    """The URL, data URI or path of an image part; None for any other part."""
-    kind = part.get("type")
-    if kind not in ("image", "image_url", "input_image"):
+    """The URL, data URI or path of an image part; None for any other part, and for a placeholder of an image."""
+    if part.get("type") not in _IMAGE_PARTS:
         return None
-    held = part.get("image_url", part.get("image", part.get("source")))
-    if isinstance(held, str):
-        return held
-    if isinstance(held, dict):
-        if isinstance(held.get("url"), str):
-            return held["url"]
-        if isinstance(held.get("data"), str):
-            return f"data:{held.get('media_type', 'image/png')};base64,{held['data']}"
-        if isinstance(held.get("path"), str):
-            return held["path"]
-    return orjson.dumps(part).decode()
+    held = next((part[key] for key in ("image_url", "image", "source") if part.get(key) is not None), None)
+    if isinstance(held, dict) and isinstance(held.get("data"), str):
+        return f"data:{held.get('media_type', 'image/png')};base64,{held['data']}"
+    return None if held is None else image_reference(held, "an image part")

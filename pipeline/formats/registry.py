@@ -1,12 +1,58 @@
 """All known trace formats, and how a file's values become records of one of them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.errors import FormatError
+from pipeline.formats.alpaca_tool import ALPACA_TOOL
+from pipeline.formats.api_bank import API_BANK
 from pipeline.formats.base import Format
+from pipeline.formats.bfcl import BFCL, BFCL_REPLAY
+from pipeline.formats.blocks import BLOCKS
+from pipeline.formats.codeact import CODEACT
+from pipeline.formats.display_text import DISPLAY_TEXT
+from pipeline.formats.hermes import HERMES
+from pipeline.formats.mini_swe import MINI_SWE
+from pipeline.formats.openai_chat import OPENAI_CHAT
+from pipeline.formats.questions import QUESTIONS
+from pipeline.formats.react import REACT_ALPACA, REACT_CHAT, REACT_TEXT
+from pipeline.formats.search_tags import SEARCH_TAGS
+from pipeline.formats.sharegpt import SHAREGPT
+from pipeline.formats.swe_agent_chat import SWE_AGENT_CHAT
+from pipeline.formats.tir import TIR
+from pipeline.formats.toolbench import TOOLBENCH
+from pipeline.formats.tooltalk import TOOLTALK
+from pipeline.formats.verl import VERL
+from pipeline.formats.who_and_when import MULTI_AGENT_CHAT
 
-FORMATS: tuple[Format, ...] = ()
+FORMATS: tuple[Format, ...] = (
+    # recognised by keys that no other family has
+    VERL,
+    BFCL_REPLAY,
+    BFCL,
+    TOOLTALK,
+    MULTI_AGENT_CHAT,
+    SWE_AGENT_CHAT,
+    DISPLAY_TEXT,
+    # text protocols: their markers are narrower than a chat's
+    API_BANK,
+    TOOLBENCH,
+    ALPACA_TOOL,
+    SEARCH_TAGS,
+    TIR,
+    BLOCKS,
+    REACT_ALPACA,
+    REACT_TEXT,
+    CODEACT,
+    MINI_SWE,
+    HERMES,
+    REACT_CHAT,
+    # any chat, then any question with an answer: every other format stands above this line
+    SHAREGPT,
+    OPENAI_CHAT,
+    QUESTIONS,
+)
 
 
 def detect(record: Any) -> Format | None:
@@ -24,54 +70,64 @@ class Grouped:
     """Position inside the container value it was unpacked from; None where the value is the record."""
 
 
-def group_values(values: Iterable[tuple[int, Any]]) -> Iterator[Grouped]:
+def group_values(
+    values: Iterable[tuple[int, Any]], formats: tuple[Format, ...] | None = None, *, ready: tuple[type, ...] = ()
+) -> Iterator[Grouped]:
     """Records in the order their first value stands in the file.
 
     A value of a session format joins its session, which comes out when the file ends; a container is unpacked; any
-    other value is a record. Memory: one file's session values, else one value.
+    other value is a record, and so is one of the types in `ready`, unseen by any format. Memory: one file's session
+    values, else one value.
     """
+    formats = FORMATS if formats is None else formats
+    keyed = [(known.name, getattr(known, "session_key", None)) for known in formats]
+    session_formats = [(name, session_key) for name, session_key in keyed if session_key is not None]
+    openers = _openers(formats)
     sessions: dict[tuple[str, str], Grouped] = {}
     for position, value in values:
-        key = session_of(value)
-        if key is not None:
-            group = sessions.setdefault(key, Grouped([], []))
-            group.record.append(value)
-            group.positions.append(position)
-            continue
-        inner = unpack(value)
-        if inner is None:
+        if isinstance(value, ready):
             yield Grouped(value, [position])
+            continue
+        for name, session_key in session_formats:
+            key = session_key(value)
+            if key is not None:
+                group = sessions.setdefault((name, key), Grouped([], []))
+                group.record.append(value)
+                group.positions.append(position)
+                break
         else:
-            for k, record in enumerate(inner):
-                yield Grouped(record, [position], inner=k)
+            inner = _open(value, openers)
+            if inner is None:
+                yield Grouped(value, [position])
+            else:
+                for k, record in enumerate(inner):
+                    yield Grouped(record, [position], inner=k)
     yield from sessions.values()
 
 
-def session_of(value: Any) -> tuple[str, str] | None:
-    """The format name and session key of a value that is one piece of a session."""
-    for known in FORMATS:
-        session_key = getattr(known, "session_key", None)
-        key = session_key(value) if session_key is not None else None
-        if key is not None:
-            return known.name, key
+def unpack(value: Any, formats: tuple[Format, ...] | None = None) -> list[Any] | None:
+    """The records inside a container value; None if no format knows it as one, or it is empty."""
+    return _open(value, _openers(FORMATS if formats is None else formats))
+
+
+def _openers(formats: tuple[Format, ...]) -> list[Callable[[Any], list[Any] | None]]:
+    found = [getattr(known, "unpack", None) for known in formats]
+    return [opener for opener in found if opener is not None]
+
+
+def _open(value: Any, openers: list[Callable[[Any], list[Any] | None]]) -> list[Any] | None:
+    """What the first opener that knows the value finds inside; a broken container is left whole, for `parse` to say."""
+    for opener in openers:
+        try:
+            records = opener(value)
+        except FormatError:
+            return None
+        if records:
+            return records
     return None
 
 
-def unpack(value: Any) -> list[Any] | None:
-    """The records inside a container value; None if no format knows it as one."""
-    for known in FORMATS:
-        opener = getattr(known, "unpack", None)
-        inner = opener(value) if opener is not None else None
-        if inner is not None:
-            return inner
-    return None
-
-
-def split_text(text: str) -> list[str]:
+def split_text(text: str, formats: tuple[Format, ...] | None = None) -> list[str]:
     """The record texts of a plain-text file: as the first format that claims it splits it, else the text whole."""
-    for known in FORMATS:
-        splitter = getattr(known, "split", None)
-        parts = splitter(text) if splitter is not None else None
-        if parts is not None:
-            return parts
-    return [text]
+    splitters = (getattr(known, "split", None) for known in (FORMATS if formats is None else formats))
+    return next((parts for splitter in splitters if splitter is not None and (parts := splitter(text))), [text])

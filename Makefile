@@ -1,0 +1,34 @@
+# What a user types. Every target installs what it needs first; see README.md.
+SHELL := /bin/bash
+PY := .venv/bin/python
+export DAGSTER_HOME := $(CURDIR)
+export DO_NOT_TRACK := 1
+export OMP_NUM_THREADS ?= 1
+.PHONY: install demo test test-all ui check bench lock clean-demo
+
+install:            ## only the environment
+	@scripts/install
+
+demo: install       ## curate the sample traces end to end, print the funnel, say where everything is
+	@$(PY) -m assets.cli demo
+
+test: install       ## the whole default test suite
+	$(PY) -m pytest -q -n 2 --dist loadfile
+
+test-all: install   ## with the slow tests
+	$(PY) -m pytest -q -m 'not gpu'
+
+ui: install         ## Dagster UI and daemon on 127.0.0.1:3000, over the same data
+	.venv/bin/dagster dev -h 127.0.0.1 -p $${TOOLWISE_UI_PORT:-3000} -m assets.definitions
+
+check: install      ## lint, types, import contracts
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/basedpyright
+	.venv/bin/lint-imports
+
+bench: install      ## the benchmarks, rewriting their committed results
+	$(PY) -m benchmarks.curation
+
+lock: install       ## pin every version again
+	scripts/lock --upgrade

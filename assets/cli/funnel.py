@@ -1,0 +1,23 @@
+"""`toolwise funnel`: rows per stage and reason."""
+
+import click
+
+from assets.cli.days import days_within, parse_range
+from assets.cli.materialise import open_store
+from assets.cli.show import console, funnel_table
+from pipeline.curation.funnel import funnel_of
+
+
+@click.command()
+@click.option("--day", "span", help="One day or a range A..B; default: every day.")
+def funnel(span: str | None) -> None:
+    """Print rows per stage and reason."""
+    store = open_store()
+    days = days_within(store, "trajectories", parse_range(span))
+    if not days:
+        held = store.days("trajectories")
+        raise click.ClickException(
+            f"no curated day in {span or store.tables}; "
+            + (f"there are {held[0]} to {held[-1]}" if held else "run `toolwise curate PATH` or `make demo` first")
+        )
+    console().print(funnel_table(funnel_of(store, days)))

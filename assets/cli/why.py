@@ -1,0 +1,28 @@
+"""`toolwise why`: one trajectory's path through the stages."""
+
+import click
+import orjson
+from rich.markup import escape
+
+from assets.cli.materialise import open_store
+from assets.cli.show import console
+from pipeline.curation.path import Step, path_of
+
+
+@click.command()
+@click.argument("trajectory_id")
+def why(trajectory_id: str) -> None:
+    """Say what each stage decided about TRAJECTORY_ID, with evidence and versions; a prefix of 6 or more will do."""
+    steps = path_of(open_store(), trajectory_id)
+    out = console()
+    for step in steps:
+        _print(step, out.print)
+
+
+def _print(step: Step, say) -> None:  # noqa: ANN001  # rich's print has no useful type
+    verdict = "keep" if step.reason is None else f"{step.kind}: {step.reason}"
+    say(f"[bold]{step.day}  {step.stage}[/]  {step.trajectory_id}  {verdict}" + ("" if step.stands else "  (superseded)"))
+    for name, value in step.facts.items():
+        say(f"    {name}: {escape(str(value))}")
+    if step.evidence:
+        say("    evidence: " + escape(orjson.dumps(step.evidence).decode()))

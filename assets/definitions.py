@@ -1,0 +1,24 @@
+"""The Dagster code location: every asset, check, job, schedule and sensor."""
+
+import dagster as dg
+
+from assets import ingest, rl, schedules, sft
+from assets.resources import Workspace
+from assets.settings import load_settings
+
+_settings = load_settings()
+_config = _settings.config_path()
+
+defs = dg.Definitions(
+    assets=[ingest.raw, ingest.trajectories, sft.screened, sft.sft_set, rl.prompts],
+    jobs=[schedules.curate, schedules.snapshot],
+    schedules=[schedules.nightly],
+    sensors=[
+        schedules.landed_files,
+        schedules.earlier_day_changed,
+        dg.AutomationConditionSensorDefinition(
+            "sets_follow", target=dg.AssetSelection.all(), default_status=dg.DefaultSensorStatus.RUNNING
+        ),
+    ],
+    resources={"workspace": Workspace(data=str(_settings.data), config_path=None if _config is None else str(_config))},
+)

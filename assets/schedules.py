@@ -1,0 +1,73 @@
+"""When partitions are curated without anyone asking: nightly, when files land, when an earlier day changed."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+import orjson
+
+from assets.partitions import DAYS
+from assets.resources import Workspace
+from assets.settings import load_settings
+from pipeline.curation.staleness import stale_days
+from pipeline.curation.waiting import days_to_retry
+from pipeline.landing.zone import day_fingerprint, list_days
+
+PARTITIONED = dg.AssetSelection.assets("trajectories", "screened", "prompts")
+
+curate = dg.define_asset_job(
+    "curate", PARTITIONED, partitions_def=DAYS, description="Curate one day: trajectories, screened, prompts."
+)
+snapshot = dg.define_asset_job("snapshot", dg.AssetSelection.assets("sft_set"), description="Write the SFT set anew.")
+
+
+@dg.schedule(
+    job=curate,
+    cron_schedule=load_settings().nightly_cron,
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def nightly(context: dg.ScheduleEvaluationContext, workspace: Workspace) -> list[dg.RunRequest] | dg.SkipReason:
+    """Yesterday's partition, and every day that holds `retry` rows."""
+    tick = context.scheduled_execution_time
+    yesterday = (tick - timedelta(days=1)).date().isoformat()
+    landed = set(list_days(Path(workspace.data) / "raw"))
+    days = ({yesterday} & landed) | set(days_to_retry(workspace.store()))
+    if not days:
+        return dg.SkipReason(f"no file landed for {yesterday}, and no row waits for a retry")
+    return [dg.RunRequest(run_key=f"nightly-{tick:%Y-%m-%d}-{day}", partition_key=day) for day in sorted(days)]
+
+
+@dg.sensor(job=curate, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
+def landed_files(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.SensorResult | dg.SkipReason:
+    """A partition whose files changed since it was last requested, once they have been left alone for a while."""
+    seen: dict[str, str] = orjson.loads(context.cursor) if context.cursor else {}
+    raw = Path(workspace.data) / "raw"
+    requests, busy, foreign = [], [], []
+    known = set(DAYS.get_partition_keys())
+    for day in list_days(raw):
+        if day not in known:
+            foreign.append(day)
+            continue
+        fingerprint = day_fingerprint(raw, day, quiet_s=load_settings().quiet_s)
+        if fingerprint is None:
+            busy.append(day)
+        elif seen.get(day) != fingerprint:
+            seen[day] = fingerprint
+            requests.append(dg.RunRequest(run_key=f"landed-{day}-{fingerprint}", partition_key=day))
+    if foreign:
+        context.log.warning(f"days outside the partitions are not curated: {', '.join(foreign)}")
+    if not requests:
+        return dg.SkipReason(f"nothing new; still being written: {', '.join(busy) or 'none'}")
+    return dg.SensorResult(run_requests=requests, cursor=orjson.dumps(seen).decode())
+
+
+@dg.sensor(job=curate, minimum_interval_seconds=300, default_status=dg.DefaultSensorStatus.RUNNING)
+def earlier_day_changed(_context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.SensorResult | dg.SkipReason:
+    """A screened day whose duplicates would be decided otherwise now, because an earlier day was written since."""
+    stale = stale_days(workspace.store())
+    if not stale:
+        return dg.SkipReason("every screened day stands on the duplicates it would find now")
+    return dg.SensorResult(
+        run_requests=[dg.RunRequest(run_key=f"stale-{day}-{version}", partition_key=day) for day, version in stale]
+    )

@@ -1,0 +1,85 @@
+"""From trajectories to the SFT set."""
+
+import dagster as dg
+
+from assets import checks
+from assets.metadata import reason_table
+from assets.partitions import DAYS
+from assets.resources import Workspace
+from assets.writing import materialise_days
+from pipeline.curation.screened import write_screened
+from pipeline.curation.sft_set import write_sft_set
+from pipeline.schema import SCREENED
+
+WHEN_INPUTS_REST = (
+    dg.AutomationCondition.any_deps_updated().since_last_handled()
+    & ~dg.AutomationCondition.any_deps_in_progress()
+    & ~dg.AutomationCondition.in_progress()
+)
+"""After new partitions, once none of them is being written."""
+
+
+@dg.asset(
+    deps=["trajectories"],
+    partitions_def=DAYS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    check_specs=checks.specs("screened"),
+    group_name="curation",
+    kinds={"polars", "parquet"},
+)
+def screened(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
+    """Trajectories with the reason the cheap deterministic gates found, if any, and the spans to redact."""
+    return materialise_days(context, workspace, write_screened, SCREENED, key="trajectory_id")
+
+
+class SnapshotDays(dg.Config):
+    """The days a snapshot covers; none named: all there are."""
+
+    first_day: str | None = None
+    last_day: str | None = None
+
+
+@dg.asset(
+    deps=["screened"],
+    automation_condition=WHEN_INPUTS_REST,
+    check_specs=[
+        dg.AssetCheckSpec("not_empty", asset="sft_set", blocking=True, description="The snapshot has rows."),
+        dg.AssetCheckSpec(
+            "splits_share_no_task", asset="sft_set", blocking=True, description="No task is in train and in val."
+        ),
+    ],
+    group_name="sets",
+    kinds={"parquet", "huggingface"},
+)
+def sft_set(context: dg.AssetExecutionContext, workspace: Workspace, config: SnapshotDays) -> dg.MaterializeResult:
+    """An immutable snapshot of every accepted trajectory, redacted, in the shape SFTTrainer takes."""
+    snapshot = write_sft_set(
+        workspace.store(),
+        workspace.config(),
+        first_day=config.first_day,
+        last_day=config.last_day,
+        progress=context.log.info,
+    )
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(snapshot.name),
+        metadata={
+            "dagster/row_count": snapshot.num_rows,
+            "snapshot": snapshot.name,
+            "path": dg.MetadataValue.path(str(snapshot.folder)),
+            "rows_by_split": snapshot.rows_by_split,
+            "funnel": dg.MetadataValue.md(snapshot.funnel_markdown),
+            "last_stage": dg.MetadataValue.md(reason_table(snapshot.last_counts)),
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="not_empty",
+                passed=snapshot.num_rows > 0,
+                description=None if snapshot.num_rows else "no accepted trajectory in these days; `toolwise funnel`",
+            ),
+            dg.AssetCheckResult(
+                check_name="splits_share_no_task",
+                passed=not snapshot.shared_tasks,
+                metadata={"shared_tasks": snapshot.shared_tasks[:20]},
+            ),
+        ],
+    )

@@ -1,0 +1,1 @@
+"""Scripts that measure, each with the result it committed beside it."""

@@ -1,0 +1,55 @@
+"""Two configurations over the same days: the rows they decide differently, nothing written to the store."""
+
+import tempfile
+from pathlib import Path
+
+import polars as pl
+
+from pipeline.config import CurationConfig
+from pipeline.curation.screened import finish_shards, screen_shards
+from pipeline.curation.summary import silent
+from pipeline.dedup.signatures import INDEX
+from pipeline.privacy.redaction import redact_text
+from pipeline.reviews import read_reviews
+from pipeline.store import TableStore
+
+
+def differences(store: TableStore, days: list[str], a: CurationConfig, b: CurationConfig) -> pl.DataFrame:
+    """The rows that end under another reason: day, trajectory_id, reason_a, reason_b (`keep` where in), evidence_a, _b.
+
+    Both configurations screen the whole range from its first day on, so that a row which only one of them keeps also
+    shows what it does to its duplicates on later days. Days before the range take part as they were indexed.
+    """
+    left, right = (_decide(store, days, config) for config in (a, b))
+    return (
+        left.join(right, on=["day", "trajectory_id"], how="full", coalesce=True, suffix="_b")
+        .rename({"reason": "reason_a", "evidence": "evidence_a"})
+        .filter(pl.col("reason_a") != pl.col("reason_b"))
+        .with_columns(
+            pl.col("evidence_a", "evidence_b").map_elements(redact_text, return_dtype=pl.String),
+        )
+        .sort("day", "trajectory_id")
+    )
+
+
+def _decide(store: TableStore, days: list[str], config: CurationConfig) -> pl.DataFrame:
+    """day, trajectory_id, reason and evidence of every row of the days under one configuration."""
+    decided = []
+    indexes = [store.scan("duplicate_index", day) for day in store.days("duplicate_index") if day < days[0]]
+    reviews = read_reviews(store)
+    with tempfile.TemporaryDirectory(prefix="toolwise-diff-") as folder:
+        for day in days:
+            shards = store.shards("trajectories", day)
+            screening = screen_shards(shards, day, config, reviews, Path(folder), silent)
+            earlier = pl.concat(indexes) if indexes else pl.LazyFrame(schema=INDEX)
+            for marked in finish_shards(screening, earlier, config):
+                decided.append(
+                    marked.select(
+                        pl.lit(day).alias("day"),
+                        "trajectory_id",
+                        pl.col("reason").cast(pl.String).fill_null("keep"),
+                        "evidence",
+                    )
+                )
+            indexes.append(screening.index.lazy())
+    return pl.concat(decided)

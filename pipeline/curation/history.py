@@ -1,0 +1,35 @@
+"""The recent past of a table: what a normal night's drop rate is."""
+
+import math
+
+from pipeline.config import BoundsConfig
+from pipeline.frames import count_reasons
+from pipeline.reasons import Kind, Reason
+from pipeline.store import TableStore
+
+_BEFORE_THE_STAGE = {Reason.NOT_A_TRACE.value, Reason.PURGED.value}
+"""Rows no gate has judged: they say nothing about the quality of a night's traces."""
+
+
+def drop_rate(counts: dict[str, int]) -> float | None:
+    """The share of traces dropped, 0 to 1; None where there was no trace."""
+    judged = {reason: rows for reason, rows in counts.items() if reason not in _BEFORE_THE_STAGE}
+    total = sum(judged.values())
+    if not total:
+        return None
+    dropped = sum(rows for reason, rows in judged.items() if reason != "keep" and Reason(reason).kind is Kind.DROP)
+    return dropped / total
+
+
+def drop_rate_bound(store: TableStore, asset: str, day: str, bounds: BoundsConfig) -> float:
+    """The highest drop rate that passes: recent mean plus some standard deviations, else the configured ceiling.
+
+    A deviation of at least two points is assumed, so that a run of identical nights does not forbid the next.
+    """
+    earlier = [known for known in store.days(asset) if known < day][-bounds.history_days :]
+    rates = [rate for known in earlier if (rate := drop_rate(count_reasons(store.scan(asset, known)))) is not None]
+    if len(rates) < 3:
+        return bounds.max_drop_rate
+    mean = sum(rates) / len(rates)
+    deviation = math.sqrt(sum((rate - mean) ** 2 for rate in rates) / (len(rates) - 1))
+    return min(bounds.max_drop_rate, mean + bounds.drop_rate_sigmas * max(deviation, 0.02))

@@ -1,0 +1,125 @@
+"""One trajectory's path: what every stage decided about it, what stood before, and where it ended up."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import polars as pl
+
+from pipeline.curation.funnel import SFT_CHAIN
+from pipeline.errors import PipelineError
+from pipeline.export.snapshot import latest
+from pipeline.ledger import scan_decisions, scan_history
+from pipeline.store import TableStore
+
+MIN_PREFIX = 6
+
+
+class UnknownTrajectoryError(PipelineError):
+    """No table holds the id, or a prefix fits several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One stage's word about one trajectory; `stands` is False for a decision made under earlier versions."""
+
+    day: str
+    stage: str
+    trajectory_id: str
+    reason: str | None
+    kind: str | None
+    evidence: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    stands: bool = True
+
+
+def path_of(store: TableStore, trajectory_id: str) -> list[Step]:
+    """The steps in order of day and stage. Raises UnknownTrajectoryError."""
+    found = resolve(store, trajectory_id)
+    decisions = _rows(scan_decisions(store), found)
+    superseded = _rows(scan_history(store), found)
+    steps: list[Step] = []
+    for day in store.days(SFT_CHAIN[0]):
+        landed = _table_row(store, SFT_CHAIN[0], day, found)
+        if landed is None:
+            continue
+        for stage in SFT_CHAIN:
+            row = _table_row(store, stage, day, found)
+            if row is None:
+                continue
+            decided = [step for step in decisions if (step["day"], step["stage"]) == (day, stage)]
+            facts = _facts(landed) if stage == SFT_CHAIN[0] else {}
+            if decided:
+                steps += [_step(step, facts) for step in decided]
+                break
+            steps.append(Step(day, stage, found, None, None, facts=facts))
+        steps += [_step(row, {}) for row in decisions if row["day"] == day and row["stage"] not in SFT_CHAIN]
+        steps += [_step(row, {}, stands=False) for row in superseded if row["day"] == day]
+    return steps + _sets(store, found)
+
+
+def resolve(store: TableStore, text: str) -> str:
+    """The one trajectory_id that is `text`, or begins with it. Raises UnknownTrajectoryError."""
+    held = store.scan_days(SFT_CHAIN[0], store.days(SFT_CHAIN[0]))
+    if held is None:
+        raise UnknownTrajectoryError(f"{text}: nothing has been curated yet; run `toolwise curate PATH` first")
+    ids = held.select(pl.col("trajectory_id").filter(pl.col("trajectory_id").str.starts_with(text)).unique()).collect()
+    found = sorted(ids["trajectory_id"].to_list())
+    if text in found:
+        return text
+    if len(text) < MIN_PREFIX or not found:
+        raise UnknownTrajectoryError(
+            f"{text}: no trajectory has this id"
+            + (f" (a prefix needs {MIN_PREFIX} characters)" if found else "; look it up in tables/trajectories")
+        )
+    if len(found) > 1:
+        raise UnknownTrajectoryError(f"{text}: fits {len(found)} trajectories: {', '.join(found[:8])}; name one whole")
+    return found[0]
+
+
+def _rows(decisions: pl.LazyFrame, trajectory_id: str) -> list[dict[str, Any]]:
+    return decisions.filter(pl.col("trajectory_id") == trajectory_id).sort("day", "stage").collect().to_dicts()
+
+
+def _table_row(store: TableStore, stage: str, day: str, trajectory_id: str) -> dict[str, Any] | None:
+    if not store.has(stage, day):
+        return None
+    columns = ["source", "format", "raw_path", "raw_index", "task_id", "num_turns", "num_tool_calls", "reason"]
+    rows = store.scan(stage, day).filter(pl.col("trajectory_id") == trajectory_id).select(columns).collect()
+    return rows.row(0, named=True) if rows.height else None
+
+
+def _facts(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "record": f"{row['raw_path']} #{row['raw_index']}",
+        "format": row["format"],
+        "task_id": row["task_id"],
+        "turns": row["num_turns"],
+        "tool_calls": row["num_tool_calls"],
+    }
+
+
+def _step(row: dict[str, Any], facts: dict[str, Any], *, stands: bool = True) -> Step:
+    told = {"config": row["config_hash"], "versions": row["versions"]}
+    return Step(
+        row["day"],
+        row["stage"],
+        row["trajectory_id"],
+        row["reason"],
+        row["kind"],
+        orjson.loads(row["evidence"]),
+        {**facts, **told},
+        stands,
+    )
+
+
+def _sets(store: TableStore, trajectory_id: str) -> list[Step]:
+    """The row of the latest SFT snapshot, if it is there."""
+    folder = latest(store, "sft")
+    files = sorted(folder.glob("data/*.parquet")) if folder else []
+    for path in files:
+        hit = pl.scan_parquet(path).filter(pl.col("trajectory_id") == trajectory_id).select("split").collect()
+        if hit.height:
+            facts = {"snapshot": path.parents[1].name, "split": hit["split"][0]}
+            return [Step("", "sft_set", trajectory_id, None, None, facts=facts)]
+    return []

@@ -1,0 +1,165 @@
+"""The SFT set: an immutable snapshot of every accepted trajectory over a range of days."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from pipeline import __version__
+from pipeline.config import CurationConfig
+from pipeline.curation.funnel import SFT_CHAIN, funnel_of
+from pipeline.curation.staleness import stale_days
+from pipeline.curation.summary import Progress, silent
+from pipeline.errors import MissingTableError
+from pipeline.export.card import card, funnel_table
+from pipeline.export.sft_rows import sft_table
+from pipeline.export.snapshot import SnapshotWriter, read_manifest, snapshot_root, write_manifest, writing_snapshot
+from pipeline.privacy.redaction import redact_columns, redact_messages
+from pipeline.splits import update_splits
+from pipeline.store import TableStore, write_file
+
+SET = "sft"
+LAST_STAGE = SFT_CHAIN[-1]
+"""The gate table the set is taken from."""
+SPLIT_NAMES = ("train", "val")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A written snapshot."""
+
+    name: str
+    folder: Path
+    rows_by_split: dict[str, int]
+    funnel: dict[str, dict[str, int]]
+    shared_tasks: list[str] = field(default_factory=list)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows over all splits."""
+        return sum(self.rows_by_split.values())
+
+    @property
+    def last_counts(self) -> dict[str, int]:
+        """Rows by reason of the last gate table."""
+        return self.funnel[LAST_STAGE]
+
+    @property
+    def funnel_markdown(self) -> str:
+        """The funnel as a Markdown table."""
+        return funnel_table(self.funnel)
+
+
+def write_sft_set(
+    store: TableStore,
+    config: CurationConfig,
+    *,
+    first_day: str | None = None,
+    last_day: str | None = None,
+    progress: Progress = silent,
+) -> Snapshot:
+    """Write the snapshot of the named days (default: all screened ones), unless exactly it stands already.
+
+    Its name holds the days and a hash over the bytes of every input, so that equal inputs meet the same snapshot.
+    Raises MissingTableError if no day of the range has been screened.
+    """
+    days = [day for day in store.days(LAST_STAGE) if (first_day or day) <= day <= (last_day or day)]
+    if not days:
+        raise MissingTableError(
+            f"sft_set: want a screened day between {first_day or 'the first'} and {last_day or 'the last'}, found none; "
+            f"run `toolwise curate PATH` first"
+        )
+    splits = update_splits(store, config)
+    inputs = {day: store.version(LAST_STAGE, day) for day in days}
+    dealt = hashlib.sha256(splits.write_csv().encode()).hexdigest()[:12]
+    digest = hashlib.sha256(repr((inputs, dealt, EXPORT_VERSION)).encode()).hexdigest()[:12]
+    name = f"{days[0]}_{days[-1]}_{digest}"
+    funnel = {stage: counts for stage, counts in funnel_of(store, days).items() if stage in SFT_CHAIN}
+    with writing_snapshot(store, SET, name) as writer:
+        if writer is not None:
+            _fill(writer, store, days, splits)
+            writer.finish()
+            versions = {
+                "toolwise": __version__,
+                "config": config.content_hash(),
+                "export": EXPORT_VERSION,
+                "splits": dealt,
+                **{f"{LAST_STAGE} {day}": version for day, version in inputs.items()},
+            }
+            _describe(writer, store, days, funnel, versions)
+    folder = snapshot_root(store, SET) / name
+    manifest = read_manifest(folder)
+    progress(f"sft_set: {sum(manifest['rows_by_split'].values())} rows in {folder}")
+    return Snapshot(name, folder, manifest["rows_by_split"], funnel, _shared_tasks(folder))
+
+
+EXPORT_VERSION = "1"
+"""Raise it when the same rows are written otherwise."""
+
+
+def _fill(writer: SnapshotWriter, store: TableStore, days: list[str], splits: pl.DataFrame) -> None:
+    """Write every accepted row, one shard in memory at a time, in order of day and id."""
+    dealt = splits.lazy().select("task_id", "split")
+    kept = store.scan_days(LAST_STAGE, days)
+    num_images = pl.col("messages").list.eval(pl.element().struct.field("images").list.len().fill_null(0)).list.sum()
+    with_images = kept is not None and bool(
+        kept.filter(pl.col("reason").is_null()).select((num_images > 0).any()).collect().item()
+    )
+    for day in days:
+        for shard in store.shards(LAST_STAGE, day):
+            rows = (
+                pl.scan_parquet(shard)
+                .filter(pl.col("reason").is_null())
+                .join(dealt, on="task_id", how="left", maintain_order="left")
+                .with_columns(pl.col("split").fill_null("train"), weight=pl.lit(1.0))
+                .sort("trajectory_id")
+                .collect()
+            )
+            rows = redact_columns(redact_messages(rows), ("prompt", "final_answer", "ground_truth"))
+            for split in SPLIT_NAMES:
+                writer.add(split, sft_table(rows.filter(pl.col("split") == split), with_images=with_images))
+
+
+def _describe(
+    writer: SnapshotWriter,
+    store: TableStore,
+    days: list[str],
+    funnel: dict[str, dict[str, int]],
+    versions: dict[str, Any],
+) -> None:
+    """Write the snapshot's manifest and dataset card."""
+    rows = {split: writer.rows[split] for split in SPLIT_NAMES if split in writer.rows}
+    stale = [day for day, _ in stale_days(store) if day in days]
+    caveats = [
+        "Observations were not re-executed, no model has judged these rows and none has been attempted without tools: "
+        "the gates behind this set are the deterministic ones named in the funnel.",
+        "`num_tokens` is an estimate unless the configuration names a tokenizer.",
+        "Secrets and personal data with a recognisable form are replaced by `[REDACTED:…]`; names and postal addresses "
+        "have none and are not looked for.",
+        "Train and val share no task and no cluster of near-identical tasks.",
+    ]
+    if stale:
+        caveats.append(f"Days whose duplicates should be looked for again: {', '.join(stale)}.")
+    text = card(
+        title=f"SFT set {days[0]} to {days[-1]}",
+        lead="One row is one accepted trajectory: `messages` and `tools` as `trl.SFTTrainer` takes them, with "
+        "`trajectory_id`, `task_id`, `source`, `weight` and `split`. `tools` and each call's `arguments` are JSON.",
+        rows_by_split=rows,
+        funnel=funnel,
+        caveats=caveats,
+        versions=versions,
+    )
+    write_file(writer.folder / "README.md", text.encode())
+    write_manifest(writer.folder, {"days": days, "rows_by_split": rows, "funnel": funnel, "versions": versions})
+
+
+def _shared_tasks(folder: Path) -> list[str]:
+    """Tasks that stand in more than one split of the snapshot, read back from its files."""
+    files = sorted(folder.glob("data/*.parquet"))
+    if not files:
+        return []
+    rows = pl.concat([pl.scan_parquet(path).select("task_id", "split") for path in files])
+    shared = rows.group_by("task_id").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1)
+    return sorted(shared.collect()["task_id"].drop_nulls().to_list())

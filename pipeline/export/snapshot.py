@@ -1,0 +1,109 @@
+"""Immutable snapshots of a set: a folder named by its days and the hash of what it was made from."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.store import TableStore, file_hash, publish_folder, write_file
+
+MAX_FILE_ROWS = 20_000
+
+
+class SnapshotWriter:
+    """Collects the files of one snapshot, split by split."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rows: dict[str, int] = {}
+        self._open: dict[str, list[pa.Table]] = {}
+        self._files: dict[str, int] = {}
+
+    def add(self, split: str, table: pa.Table) -> None:
+        """Append rows to a split; files are cut at MAX_FILE_ROWS."""
+        if table.num_rows == 0:
+            return
+        self.rows[split] = self.rows.get(split, 0) + table.num_rows
+        held = self._open.setdefault(split, [])
+        held.append(table)
+        if sum(part.num_rows for part in held) >= MAX_FILE_ROWS:
+            self._flush(split)
+
+    def finish(self) -> None:
+        """Write what is still held."""
+        for split in list(self._open):
+            self._flush(split)
+
+    def _flush(self, split: str) -> None:
+        held = self._open.pop(split, [])
+        if not held:
+            return
+        number = self._files.get(split, 0)
+        self._files[split] = number + 1
+        path = self.folder / "data" / f"{split}-{number:05d}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.concat_tables(held), path, compression="zstd", row_group_size=1000)
+
+
+def snapshot_root(store: TableStore, set_name: str) -> Path:
+    """The folder of a set's snapshots."""
+    return store.root / "sets" / set_name
+
+
+def latest(store: TableStore, set_name: str) -> Path | None:
+    """The snapshot the pointer names, None if the set was never written."""
+    pointer = snapshot_root(store, set_name) / "latest"
+    return pointer.resolve() if pointer.exists() else None
+
+
+def snapshots(store: TableStore, set_name: str) -> list[Path]:
+    """Every snapshot of a set, by name."""
+    found = snapshot_root(store, set_name).glob("*/snapshot.json")
+    return sorted(path.parent for path in found if not path.parent.is_symlink())
+
+
+@contextmanager
+def writing_snapshot(store: TableStore, set_name: str, name: str) -> Iterator[SnapshotWriter | None]:
+    """A writer for the snapshot `name`, None where it stands already; either way it becomes the latest."""
+    root = snapshot_root(store, set_name)
+    target = root / name
+    with store.lock(f"sets-{set_name}"):
+        if (target / "snapshot.json").exists():
+            yield None
+        else:
+            staging = root / f".{name}.staging"
+            shutil.rmtree(staging, ignore_errors=True)
+            staging.mkdir(parents=True)
+            try:
+                writer = SnapshotWriter(staging)
+                yield writer
+                writer.finish()
+                publish_folder(staging, target)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+        _point(root / "latest", name)
+
+
+def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
+    """Write `snapshot.json`: what the snapshot was made from, and the hash of each of its files."""
+    files = {path.relative_to(folder).as_posix(): file_hash(path) for path in sorted(folder.glob("data/*.parquet"))}
+    write_file(folder / "snapshot.json", orjson.dumps({**facts, "files": files}, option=orjson.OPT_INDENT_2))
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The snapshot's own account of itself."""
+    return orjson.loads((folder / "snapshot.json").read_bytes())
+
+
+def _point(pointer: Path, name: str) -> None:
+    """Let the link `latest` name a snapshot, in one step."""
+    aside = pointer.with_name(f".latest.{os.getpid()}")
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(name, target_is_directory=True)
+    aside.replace(pointer)

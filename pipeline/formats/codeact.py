@@ -1,0 +1,152 @@
+"""CodeAct tags in chat: `<execute>` is a call to `python`, `<solution>` the answer (MINT, CodeActInstruct)."""
+
+import re
+from typing import Any
+
+from pipeline.errors import FormatError
+from pipeline.formats.base import Parsed, content_text, message, pair_by_position, tool_call
+from pipeline.schema import Message
+
+_EXECUTE = re.compile(r"<execute>(.*?)</execute>", re.DOTALL)
+_SOLUTION = re.compile(r"<solution>(.*?)</solution>", re.DOTALL)
+_THOUGHT = re.compile(r"<thought>(.*?)</thought>", re.DOTALL)
+_ROLE_ECHO = re.compile(r"\A\s*Assistant:[ \t]*\n?")
+_OBSERVATION = re.compile(r"\A\s*Observation:[ \t]*\n?")
+_FEEDBACK = re.compile(r"^(?:Expert feedback:|You have \d+ steps? left)", re.MULTILINE)
+_NO_RESULT = re.compile(r"\A(?:Your answer is (?:wrong|correct|right)|I don't understand your input)", re.IGNORECASE)
+_TASK = "Task:"
+
+
+class CodeActFormat:
+    """Tags in assistant turns, `Observation:` in user turns.
+
+    The environment's budget line (`You have k steps left …`) and expert feedback are no part of what the code printed:
+    they follow the observation as a user message. Its word on a `<solution>`, and its complaint about a turn without a
+    tag, are user messages too. An assistant turn with words behind its first `</execute>` keeps its content verbatim,
+    beside the call of that first block: only that one reached the environment.
+    """
+
+    name = "codeact"
+
+    def detects(self, record: Any) -> bool:
+        """Whether the record is MINT's (`state.history`, `task`), or a chat whose assistant uses the tags."""
+        turns = _turns(record)
+        if turns is None:
+            return False
+        if isinstance(record, dict) and "state" in record and "task" in record:
+            return True
+        return any(
+            turn.get("role") == "assistant"
+            and isinstance(content := turn.get("content"), str)
+            and "<execute>" in content
+            and "</execute>" in content
+            for turn in turns
+        )
+
+    def parse(self, record: Any) -> Parsed:
+        """The trajectory; the demonstration inside the first user message stays part of that message alone."""
+        turns = _turns(record)
+        if turns is None:
+            raise FormatError("codeact: want a list of role/content messages, found none; check `state.history`")
+        held: dict[str, Any] = record if isinstance(record, dict) else {}
+        state = held["state"] if isinstance(held.get("state"), dict) else {}
+        task = held["task"] if isinstance(held.get("task"), dict) else {}
+        messages: list[Message] = []
+        final_answer: str | None = None
+        open_call = False
+        for turn in turns:
+            role, text = str(turn.get("role")), content_text(turn.get("content"))[0]
+            if role == "assistant":
+                said, answer = _assistant(text or "")
+                messages.append(said)
+                final_answer = answer or final_answer
+                open_call = bool(said["tool_calls"])
+                continue
+            wrapper = _OBSERVATION.match(text) if text and role in ("user", "tool") else None
+            if wrapper is None or text is None or not messages:
+                messages.append(message(role, text))
+                continue
+            body = text[wrapper.end() :]
+            if not open_call or _NO_RESULT.match(body):
+                messages.append(message("user", body.strip("\n")))
+            else:
+                result, feedback = _split_feedback(body)
+                messages.append(message("tool", result))
+                if feedback:
+                    messages.append(message("user", feedback))
+            open_call = False
+        reference = task.get("reference")
+        success = state.get("success")
+        return Parsed(
+            messages=pair_by_position(messages),
+            prompt=_prompt(task, messages),
+            final_answer=final_answer,
+            ground_truth=None if reference is None else str(reference),
+            success=success if isinstance(success, bool) else None,
+            metadata=_metadata(held, state, task),
+        )
+
+
+def _assistant(text: str) -> tuple[Message, str | None]:
+    """The message of one assistant turn, and the answer it proposes."""
+    solutions = _SOLUTION.findall(text)
+    answer = solutions[-1].strip() or None if solutions else None
+    block = _EXECUTE.search(text)
+    if block is None:
+        return message("assistant", _ROLE_ECHO.sub("", text)), answer
+    call = tool_call("python", {"code": block[1].strip("\n")})
+    if text[block.end() :].strip():
+        return message("assistant", text, tool_calls=[call]), answer
+    before = _ROLE_ECHO.sub("", text[: block.start()])
+    thoughts = _THOUGHT.findall(before)
+    content = _THOUGHT.sub("", before).strip() or None
+    reasoning = "\n\n".join(thought.strip() for thought in thoughts) or None
+    return message("assistant", content, reasoning=reasoning, tool_calls=[call]), answer
+
+
+def _split_feedback(body: str) -> tuple[str, str | None]:
+    """What the code printed, and the environment's budget line or expert feedback behind it.
+
+    The last budget line counts: code may print one itself.
+    """
+    found = list(_FEEDBACK.finditer(body))
+    if not found:
+        return body.rstrip("\n"), None
+    expert = next((match for match in found if match[0].startswith("Expert")), None)
+    cut = (expert or found[-1]).start()
+    return body[:cut].rstrip("\n"), body[cut:].strip()
+
+
+def _prompt(task: dict[str, Any], messages: list[Message]) -> str | None:
+    """The task alone: as recorded, else what stands behind the last `Task:` of the first user message."""
+    if isinstance(task.get("prompt"), str) and task["prompt"]:
+        return task["prompt"]
+    first = next((m["content"] for m in messages if m["role"] == "user"), None)
+    if first is None or _TASK not in first:
+        return first
+    return first.rpartition(_TASK)[2].strip() or first
+
+
+def _metadata(held: dict[str, Any], state: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:
+    """Everything beside the messages: task name and id, the state's counters, the record's own columns."""
+    kept = {key: value for key, value in held.items() if key not in ("state", "task", "messages", "conversations")}
+    for key in ("task_name", "task_id", "metadata"):
+        if task.get(key) not in (None, {}):
+            kept["task_metadata" if key == "metadata" else key] = task[key]
+    for key in ("finished", "agent_action_count", "terminate_reason", "error", "token_counter"):
+        if state.get(key) not in (None, {}):
+            kept[key] = state[key]
+    return kept
+
+
+def _turns(record: Any) -> list[dict[str, Any]] | None:
+    """The role/content messages: the record itself, `state.history`, `messages` or `conversations`."""
+    if isinstance(record, dict):
+        state = record.get("state")
+        record = state.get("history") if isinstance(state, dict) else record.get("messages", record.get("conversations"))
+    if isinstance(record, list) and record and all(isinstance(turn, dict) and "role" in turn for turn in record):
+        return record
+    return None
+
+
+CODEACT = CodeActFormat()

@@ -1,0 +1,221 @@
+"""Hermes and Qwen XML: `<tool_call>` in assistant turns, `<tool_response>` in tool turns, in chat or in ChatML text."""
+
+import ast
+import re
+from typing import Any
+
+import orjson
+
+from pipeline.errors import FormatError
+from pipeline.formats.base import Parsed, content_text, message, pair_by_position, tool_call
+from pipeline.formats.inline import split_think
+from pipeline.schema import Message, ToolCall
+
+_CALL = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|(?=<tool_call>)|\Z)", re.DOTALL)
+_RESPONSE = re.compile(r"<tool_response>\s*(.*?)\s*(?:</tool_response>|\Z)", re.DOTALL)
+_RESPONSE_NAME = re.compile(r"""\A\{\s*["']name["']\s*:\s*["']([^"']+)["']""")
+_CALL_NAME = re.compile(r"""["']name["']\s*:\s*["']([^"']+)["']""")
+_TOOLS = re.compile(r"<tools>\s*(.*?)\s*</tools>", re.DOTALL)
+_BLOCK = re.compile(
+    r"<\|im_start\|>[ \t]*(\w+)[ \t]*\n?(.*?)(?:<\|im_end\|>|(?=<\|im_start\|>)|(?=^```)|\Z)", re.DOTALL | re.MULTILINE
+)
+_ROLES = {"human": "user", "gpt": "assistant", "model": "assistant", "function": "tool", "observation": "tool"}
+_MAX_LITERAL = 1_000_000
+"""Characters of a payload that `ast.literal_eval` is asked to read."""
+
+
+class HermesFormat:
+    """Payloads are JSON or, from Hermes itself, Python literals; arguments come out as JSON text either way."""
+
+    name = "hermes"
+
+    def detects(self, record: Any) -> bool:
+        """Whether the record is a ChatML text with a user and an assistant turn, or a chat that uses the tags."""
+        text = _chatml_text(record)
+        if text is not None:
+            found = _runs(text)
+            return bool(found) and not text[: found[0][0]].strip()
+        turns = _turns(record)
+        return turns is not None and any(_is_tagged(turn) for turn in turns)
+
+    def split(self, text: str) -> list[str] | None:
+        """Each ChatML conversation with a user and an assistant turn, and the text between; every character once."""
+        if "<|im_start|>" not in text:
+            return None
+        parts: list[str] = []
+        position = 0
+        for start, end in _runs(text):
+            if start > position:
+                parts.append(text[position:start])
+            parts.append(text[start:end])
+            position = end
+        if not parts:
+            return None
+        if position < len(text):
+            parts.append(text[position:])
+        return parts
+
+    def parse(self, record: Any) -> Parsed:
+        """The conversation; what `<tools>` in the system turn lists is declared."""
+        text = _chatml_text(record)
+        if text is not None:
+            turns = [(_role(found[1]), found[2].strip()) for found in _BLOCK.finditer(text)]
+        else:
+            listed = _turns(record) or []
+            turns = [(_role(str(turn.get("role", turn.get("from")))), _text_of(turn) or "") for turn in listed]
+        if not turns:
+            raise FormatError("hermes: want role/content messages or ChatML text, found neither; check the record")
+        messages: list[Message] = []
+        tools: list[dict[str, Any]] | None = None
+        open_call = False
+        for role, content in turns:
+            if role == "assistant":
+                messages.append(_assistant(content))
+                open_call = bool(messages[-1]["tool_calls"])
+            elif role == "tool" or (role == "user" and open_call and content.startswith("<tool_response>")):
+                messages.extend(_observations(content))
+            else:
+                if role == "system" and tools is None:
+                    tools = _declared(content)
+                messages.append(message(role, content))
+        held = record if isinstance(record, dict) else {}
+        if tools is None and held.get("tools"):
+            tools = _declared(f"<tools>{held['tools']}</tools>") if isinstance(held["tools"], str) else None
+            tools = held["tools"] if isinstance(held["tools"], list) else tools
+        skipped = {"messages", "conversations", "text", "tools"}
+        return Parsed(
+            messages=pair_by_position(messages),
+            tools=tools,
+            metadata={key: value for key, value in held.items() if key not in skipped},
+        )
+
+
+def read_payload(text: str) -> Any:
+    """The value of a payload that is JSON or a Python literal; None where it is neither."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        pass
+    if len(text) > _MAX_LITERAL:
+        return None
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return None
+
+
+def calls_of(block: str) -> list[ToolCall]:
+    """The calls of one tag: one payload, or several, one a line; what cannot be read stays as text under its name."""
+    payload = read_payload(block)
+    if payload is None and "\n" in block:
+        lines = [line for line in block.splitlines() if line.strip()]
+        payloads = [read_payload(line) for line in lines]
+        if all(isinstance(item, dict) for item in payloads):
+            payload = payloads
+    listed = payload if isinstance(payload, list) else [payload]
+    if not listed or not all(isinstance(item, dict) for item in listed):
+        name = _CALL_NAME.search(block)
+        return [tool_call(name[1] if name else None, block)]
+    return [_call_of(item) for item in listed]
+
+
+def _call_of(payload: dict[str, Any]) -> ToolCall:
+    """The call a payload describes."""
+    name = payload.get("name")
+    return tool_call(name if isinstance(name, str) else None, payload.get("arguments", payload.get("parameters")))
+
+
+def _assistant(content: str) -> Message:
+    """The message of one assistant turn; a tool response of its own, or words between calls, keep it verbatim."""
+    found = list(_CALL.finditer(content))
+    think_end = content.rfind("</think>")
+    found = [block for block in found if block.start() > think_end]
+    if not found:
+        reasoning, words = split_think(content)
+        return message("assistant", words, reasoning=reasoning)
+    calls = [call for block in found for call in calls_of(block[1])]
+    behind = "".join(
+        content[block.end() : found[k + 1].start() if k + 1 < len(found) else len(content)]
+        for k, block in enumerate(found)
+    )
+    if behind.strip():
+        return message("assistant", content, tool_calls=calls)
+    reasoning, words = split_think(content[: found[0].start()])
+    return message("assistant", words, reasoning=reasoning, tool_calls=calls)
+
+
+def _observations(content: str) -> list[Message]:
+    """One tool message per response; a tool turn without the tag is one observation as it stands."""
+    found = _RESPONSE.findall(content)
+    if not found:
+        return [message("tool", content)]
+    named = [(body, _RESPONSE_NAME.match(body)) for body in found]
+    return [message("tool", body, name=name[1] if name else None) for body, name in named]
+
+
+def _declared(system: str) -> list[dict[str, Any]] | None:
+    """The function schemas in the system turn's last `<tools>`: a list, or one schema a line."""
+    for block in reversed(_TOOLS.findall(system)):
+        if not block.strip():
+            continue
+        payload = read_payload(block)
+        if payload is None:
+            payload = [read_payload(line) for line in block.splitlines() if line.strip()]
+        listed = payload if isinstance(payload, list) else [payload]
+        if listed and all(isinstance(item, dict) for item in listed):
+            return [item if "function" in item else {"type": "function", "function": item} for item in listed]
+    return None
+
+
+def _runs(text: str) -> list[tuple[int, int]]:
+    """Where conversations stand: ChatML blocks with only space between, a user and an assistant turn among them."""
+    runs: list[tuple[int, int, set[str]]] = []
+    for block in _BLOCK.finditer(text):
+        role = _role(block[1])
+        joins = bool(runs) and not text[runs[-1][1] : block.start()].strip()
+        if joins and not (role == "system" and "assistant" in runs[-1][2]):
+            start, _, roles = runs[-1]
+            runs[-1] = (start, block.end(), roles | {role})
+        else:
+            runs.append((block.start(), block.end(), {role}))
+    return [(start, end) for start, end, roles in runs if {"user", "assistant"} <= roles]
+
+
+def _role(word: str) -> str:
+    """The trajectory's name of a role."""
+    return _ROLES.get(word, word)
+
+
+def _chatml_text(record: Any) -> str | None:
+    """The ChatML text of a record that is one, or holds one under `text`."""
+    if isinstance(record, dict):
+        record = record.get("text")
+    return record if isinstance(record, str) and "<|im_start|>" in record else None
+
+
+def _turns(record: Any) -> list[dict[str, Any]] | None:
+    """The messages of a chat record: itself, `messages` or `conversations`."""
+    if isinstance(record, dict):
+        record = record.get("messages", record.get("conversations"))
+    if isinstance(record, list) and record and all(isinstance(turn, dict) for turn in record):
+        return record
+    return None
+
+
+def _text_of(turn: dict[str, Any]) -> str | None:
+    """The words of a turn in either spelling."""
+    return content_text(turn.get("content", turn.get("value")))[0]
+
+
+def _is_tagged(turn: dict[str, Any]) -> bool:
+    """Whether an assistant turn calls with the tag and not natively."""
+    text = turn.get("content", turn.get("value"))
+    return (
+        isinstance(text, str)
+        and "<tool_call>" in text
+        and not turn.get("tool_calls")
+        and _role(str(turn.get("role", turn.get("from")))) == "assistant"
+    )
+
+
+HERMES = HermesFormat()

@@ -1,0 +1,1 @@
+"""Secrets and personal data: where they stand in a text, and the text without them."""

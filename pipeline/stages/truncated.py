@@ -1,0 +1,194 @@
+"""The gate on trajectories that stop in the middle."""
+
+import json
+from typing import Any
+
+import orjson
+import polars as pl
+
+from pipeline.reasons import Reason
+from pipeline.stages.faults import ROW, mark_faults
+from pipeline.stages.steps import explode_calls, explode_messages, has_text, is_terminal, pair_observations
+
+STOP_KEYS = ("finish_reason", "finish_reasons", "stop_reason", "stop_reason_final", "exit_status", "termination_reason")
+"""Where a source says why it stopped, at the top of its metadata or one object down."""
+
+CUT_SHORT = (
+    r"(?i)^(length|max_?(output_?|new_?)?tokens|max_?length|model_length|max_?(steps|turns|iterations|rounds)(_reached)?"
+    r"|context_?(window|length)?_?exceeded|limits?_?exceeded|incomplete|.*\bexit_(cost|context|format|error|early)\b.*|early_exit)$"
+)
+"""Values of those keys that mean: a limit ended it, not the agent."""
+
+_CUT_SHORT_ANYWHERE = r"(?i)length|max_?|exceeded|incomplete|exit_|early_exit"
+_HAS_STOP_KEY = '"(' + "|".join(STOP_KEYS) + ')"'
+
+STOP_TOKEN = r"(?i)###\s*(stop|transfer|out-of-scope)\s*###|^\s*(terminate|/exit|exit|quit)\s*$"
+"""What a user simulator or a chat's user says to end the dialogue."""
+
+CLOSING = (
+    r"(?i)^\W*((ok(ay)?|great|perfect|thanks?|thank you|thx|awesome|cool|bye|goodbye|good ?night|got it|no|nope|yes"
+    r"|that('s| is| was| will be) (all|it|great|perfect|everything|helpful)|nothing else|sounds good|alright|wonderful"
+    r"|excellent|nice|you too|cheers)\b[^?\n]{0,160})$"
+)
+"""A user's last word that asks for nothing."""
+
+TAGS = (
+    "execute",
+    "tool_call",
+    "tool_code",
+    "function_call",
+    "function_calls",
+    "solution",
+    "answer",
+    "search",
+    "think",
+    "thought",
+    "code",
+    "python",
+)
+"""Tags of text protocols; the last one opened in a finished text has been closed."""
+
+
+def mark_truncated(trajectories: pl.LazyFrame) -> pl.LazyFrame:
+    """Mark trajectories that end before the agent was done.
+
+    Evidence of an end in the middle, the first that holds:
+    - stop_reason: the source's own metadata says a limit ended it (`STOP_KEYS`, `CUT_SHORT`);
+    - cut_arguments: the JSON arguments of a call in the last message stop before they are closed;
+    - open_fence, open_tag: the last message is the assistant's and leaves a code fence or a protocol tag open;
+    - after_observation: the last message is a tool's, and answers no terminal call;
+    - after_user: the last message is the user's and asks for something.
+
+    A trailing user message is no truncation where it closes the dialogue (`STOP_TOKEN`, `CLOSING`) or where the source
+    recorded an outcome: then it is the environment's verdict. An observation at the end is none where the source
+    recorded a success. A text that stops in the middle of a word is no evidence. A last call without an observation
+    is for `mark_unpaired_call`. Null messages, metadata and outcomes count as absent: nothing is unknown here.
+
+    Grain: one row per trajectory, kept, in order.
+    Reads: messages List[MESSAGE]; metadata String; success Boolean; reward Float64; reason, evidence.
+    Writes: reason `truncated`; evidence: sign (see above), detail, message_index of the last message.
+    """
+    return mark_faults(
+        trajectories,
+        _find,
+        reads=["messages", "metadata", "success", "reward"],
+        evidence={"sign": pl.String, "detail": pl.String, "message_index": pl.UInt32},
+        reason=Reason.TRUNCATED,
+    )
+
+
+def _find(rows: pl.DataFrame) -> pl.DataFrame:
+    """The sign of truncation of each row that has one."""
+    messages = explode_messages(rows, ROW)
+    last = messages.unique(ROW, keep="last", maintain_order=True)
+    signs = pl.concat(
+        [
+            _stopped_by_limit(rows),
+            _cut_arguments(last),
+            _left_open(last),
+            _after_observation(rows, messages, last),
+            _after_user(rows, last),
+        ]
+    )
+    first = signs.unique(ROW, keep="first", maintain_order=True)
+    places = last.select(ROW, "message_index")
+    return first.join(places, on=ROW, how="left", maintain_order="left").with_columns(failed=pl.lit(value=True))
+
+
+def _sign(faults: pl.DataFrame, sign: str | pl.Expr, detail: str | None = None) -> pl.DataFrame:
+    """The rows of `faults` in the shape all signs share."""
+    told = pl.lit(sign) if isinstance(sign, str) else sign
+    return faults.select(ROW, told.alias("sign"), (pl.col(detail) if detail else pl.lit(None, pl.String)).alias("detail"))
+
+
+def _stopped_by_limit(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows whose metadata names a limit as what ended them. JSON is parsed only where a key and a value may be."""
+    metadata = pl.col("metadata")
+    suspects = rows.select(ROW, "metadata").filter(
+        metadata.str.contains(_HAS_STOP_KEY), metadata.str.contains(_CUT_SHORT_ANYWHERE)
+    )
+    told = pl.Series("detail", [_stop_reason(text) for text in suspects["metadata"].to_list()], pl.String)
+    stopped = suspects.select(ROW, told).filter(pl.col("detail").str.contains(CUT_SHORT))
+    return _sign(stopped, "stop_reason", "detail")
+
+
+def _stop_reason(metadata: str) -> str | None:
+    """What the metadata gives as its reason to stop: of a list the last."""
+    try:
+        held = orjson.loads(metadata)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(held, dict):
+        return None
+    for level in (held, *(value for value in held.values() if isinstance(value, dict))):
+        for key in STOP_KEYS:
+            value: Any = level.get(key)
+            if isinstance(value, list) and value:
+                value = value[-1]
+            if isinstance(value, str) and value:
+                return value
+    return None
+
+
+def _cut_arguments(last: pl.DataFrame) -> pl.DataFrame:
+    """Rows whose last message makes a call with JSON arguments that stop too early."""
+    calls = explode_calls(last, ROW).filter(pl.col("arguments").str.contains(r"^\s*[\[{]"))
+    is_cut = pl.Series("is_cut", [_is_cut(text) for text in calls["arguments"].to_list()], pl.Boolean)
+    return _sign(calls.filter(is_cut).with_columns(tail=pl.col("arguments").str.tail(80)), "cut_arguments", "tail")
+
+
+def _is_cut(text: str) -> bool:
+    """Whether a JSON text is fine until it ends too early. orjson goes first, as most are whole."""
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return _ends_early(text)
+    return False
+
+
+def _ends_early(text: str) -> bool:
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
+    except RecursionError:
+        return False
+    return False
+
+
+def _left_open(last: pl.DataFrame) -> pl.DataFrame:
+    """Rows whose last message is the assistant's and leaves a fence or a tag open."""
+    spoken = last.filter(pl.col("role") == "assistant", has_text(pl.col("content"))).select(ROW, text="content")
+    fences = pl.col("text").str.count_matches(r"(?m)^[ \t]*```")
+    open_fence = _sign(spoken.filter(fences % 2 == 1), "open_fence")
+    tagged = spoken.filter(pl.col("text").str.contains("<", literal=True))
+    left = [
+        pl.when(pl.col("text").str.count_matches(f"<{tag}>") > pl.col("text").str.count_matches(f"</{tag}>"))
+        .then(pl.lit(f"<{tag}>"))
+        for tag in TAGS
+    ]
+    open_tag = tagged.with_columns(tag=pl.coalesce(left)).filter(pl.col("tag").is_not_null())
+    return pl.concat([open_fence, _sign(open_tag, "open_tag", "tag")])
+
+
+def _after_observation(rows: pl.DataFrame, messages: pl.DataFrame, last: pl.DataFrame) -> pl.DataFrame:
+    """Rows that end on an observation which answers no terminal call, without a recorded success."""
+    unrewarded = rows.filter(~pl.col("success").fill_null(value=False)).select(ROW)
+    ends = last.filter(pl.col("role") == "tool").join(unrewarded, on=ROW, how="semi", maintain_order="left")
+    of_ends = messages.join(ends, on=ROW, how="semi", maintain_order="left")
+    steps, _ = pair_observations(explode_calls(of_ends, ROW), of_ends, ROW)
+    finished = steps.filter(is_terminal()).join(
+        ends.select(ROW, observation_index="message_index"), on=[ROW, "observation_index"], how="semi"
+    )
+    stopped = ends.join(finished, on=ROW, how="anti", maintain_order="left")
+    return _sign(stopped.with_columns(head=pl.col("content").str.head(80)), "after_observation", "head")
+
+
+def _after_user(rows: pl.DataFrame, last: pl.DataFrame) -> pl.DataFrame:
+    """Rows that end on a user message that still waits for a reply."""
+    unscored = rows.filter(pl.col("success").is_null() & pl.col("reward").is_null()).select(ROW)
+    content = pl.col("content").fill_null("")
+    waiting = last.filter(
+        pl.col("role").is_in(["user", "system"]), ~content.str.contains(STOP_TOKEN), ~content.str.contains(CLOSING)
+    ).join(unscored, on=ROW, how="semi", maintain_order="left")
+    return _sign(waiting.with_columns(head=pl.col("content").str.head(80)), "after_user", "head")

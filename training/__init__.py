@@ -1,0 +1,1 @@
+"""Training on the curated sets. Empty until the training issue; it may import pipeline, never assets."""
