@@ -38,8 +38,8 @@ class Corpus:
     files: dict[str, bytes] = field(default_factory=dict)
     labels: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, path: str, entries: list[Entry], *, cut: bool = False) -> None:
-        """A file of these entries; its suffixes say how they are laid out and packed; `cut`: the last third is lost."""
+    def add(self, path: str, entries: list[Entry]) -> None:
+        """A file of these entries; its suffixes say how they are laid out and packed."""
         name = path.removesuffix(".gz").removesuffix(".zst")
         records = [entry.record for entry in entries]
         data = _LAYOUTS[name.rpartition(".")[2]](records)
@@ -47,8 +47,19 @@ class Corpus:
             data = gzip.compress(data, mtime=0)
         elif path.endswith(".zst"):
             data = zstandard.ZstdCompressor(level=9).compress(data)
-        self.files[path] = data[: len(data) * 2 // 3] if cut else data
+        self.files[path] = data
         for index, entry in enumerate(entries):
+            self.label(path, index, entry)
+
+    def add_cut(self, path: str, entries: list[Entry], lost: Entry) -> None:
+        """A gzip file of two members: the entries, and half of what held one more record.
+
+        Two members, because where a cut member stops being readable is up to the zlib that wrote it.
+        """
+        whole = gzip.compress(lines([entry.record for entry in entries]), mtime=0)
+        half = gzip.compress(lines([lost.record]), mtime=0)
+        self.files[path] = whole + half[: len(half) // 2]
+        for index, entry in enumerate([*entries, lost]):
             self.label(path, index, entry)
 
     def label(self, path: str, index: int, entry: Entry) -> None:

@@ -146,7 +146,8 @@ def incoherent(trace: Trace, rng: random.Random) -> Trace:
     turn = faulty.turns[faulty.first_calling()]
     turn.text = rng.choice(
         (
-            "I already know the result, so no tool is needed. I have no idea of the result. Calling it is forbidden, hence I call.",
+            "I already know the result, so no tool is needed. I have no idea of the result. Calling it is "
+            "forbidden, hence I call.",
             "First I finish, then I begin: the reply below shows, before I have asked, that nothing was asked.",
             "Since the number is even it must be odd, and because I searched yesterday I will not search, as follows.",
             "Step three comes before step one. There is no step two; step two was the important one.",
@@ -178,7 +179,7 @@ def tool_misuse(trace: Trace, rng: random.Random) -> Trace:
 def irrelevant(trace: Trace, rng: random.Random) -> Trace:
     """The reply is about something nobody asked."""
     faulty = _unjudged(trace)
-    faulty.last.text = rng.choice(
+    faulty.last.text = faulty.answer = rng.choice(
         (
             "Kelp soup needs an hour of slow boiling, a pinch of pepper and, on Wyke, a spoon of cream.",
             "Before you go, consider a subscription to the harbour gazette; the first month is free of charge.",

@@ -36,7 +36,7 @@ class Pool:
         """A new trace of one of the kinds. Raises RuntimeError when the world has no more to tell."""
         for _ in range(400):
             trace = self.rng.choice(kinds)(self.rng)
-            if trace.prompt in self._prompts or not accept(trace):
+            if trace.prompt in self._prompts or not trace.grounded or not accept(trace):
                 continue
             candidate = shingles(trace)
             if any(len(candidate & other) > MAX_SIMILARITY * len(candidate | other) for other in self._drawn):

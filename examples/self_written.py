@@ -45,24 +45,31 @@ def in_codeact(trace: Trace, key: str) -> dict[str, Any]:
 
 
 def in_fences(trace: Trace, key: str) -> dict[str, Any]:
-    """After the code fence the model announces the output in its own words, where no output fence came."""
+    """An output fence that follows no code fence: the model wrote the interpreter's part."""
     call, invented = _first(trace)
     record = fenced(trace, key)
-    record["code"] = [
-        f"{trace.turns[1].text}\n```python\n{argument(call)}\n```\nOutput:\n{invented.rstrip()}\n"
-        f"The result is $\\boxed{{{trace.answer}}}$."
-    ]
+    code, output = f"```python\n{argument(call)}\n```", f"```output\n{invented.rstrip()}\n```"
+    ending = f"The result is $\\boxed{{{trace.answer}}}$."
+    if len(trace.prompt) % 2:
+        text = f"{trace.turns[1].text}\n{code}\nIf I ran this, the interpreter would show:\n{output}\n{ending}"
+    else:
+        text = f"{trace.turns[1].text}\n{code}\n```output\n\n```\nNothing was printed; it should be\n{output}\n{ending}"
+    record["code"] = [text]
     return record
 
 
 def in_search_tags(trace: Trace, key: str) -> dict[str, Any]:
-    """Documents the model made up, written after a query without the engine's tags."""
-    call, invented = _first(trace)
+    """Documents between the engine's tags that no query asked for: the model wrote them."""
+    _, invented = _first(trace)
     record = search_tags(trace, key)
-    record["gen_text_store"] = (
-        f"{trace.turns[1].text} <|begin_of_query|> {argument(call)}<|end_of_query|>\n\nObservation: {invented}\n\n"
-        f"That settles it.</think>\n\n<answer>{trace.answer}</answer>"
-    )
+    documents = f"<|begin_of_documents|>\n{invented}\n<|end_of_documents|>"
+    ending = f"That settles it.</think>\n\n<answer>{trace.answer}</answer>"
+    if len(trace.prompt) % 2:
+        text = f"{trace.turns[1].text} I recall the page:\n\n{documents}\n\n{ending}"
+    else:
+        honest = record["gen_text_store"].partition("<|end_of_documents|>")[0]
+        text = f"{honest}<|end_of_documents|>\n\nAnother page must say:\n\n{documents}\n\n{ending}"
+    record["gen_text_store"] = text
     return record
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from examples.shapes_json import SYSTEM, as_text, tool_schemas
 from examples.trace import Call, Trace, Turn
 
-CODEACT_DEMO = """You solve tasks with an interactive Python interpreter. Write your reasoning between <thought> tags, code \
-between <execute> tags, and your result between <solution> tags.
+CODEACT_DEMO = """You solve tasks with an interactive Python interpreter. Write your reasoning between <thought> tags, \
+code between <execute> tags, and your result between <solution> tags.
 
 ---
 
@@ -65,18 +65,22 @@ def _react_turn(trace: Trace, turn: Turn) -> str:
     thought = f"Thought: {turn.text}"
     if turn.calls:
         return "\n".join([thought, *(f"Action: {call.name}[{argument(call)}]" for call in turn.calls)])
-    return f"{thought}\nAction: finish[{trace.answer}]" if turn is trace.last and trace.finish_reason is None else thought
+    return (
+        f"{thought}\nAction: finish[{trace.answer}]" if turn is trace.last and trace.finish_reason is None else thought
+    )
 
 
 def codeact(trace: Trace, key: str) -> dict[str, Any]:
     """A code agent's history in tags, after a prompt with a worked demonstration."""
     history: list[dict[str, str]] = []
-    left = 4
+    left = 9
     for turn in trace.turns:
         if turn.role == "user":
             history.append({"role": "user", "content": f"{CODEACT_DEMO}{turn.text}\n"})
         elif turn.role == "tool":
-            history.append({"role": "user", "content": f"Observation:\n{turn.text.rstrip()}\nYou have {left} steps left.\n"})
+            history.append(
+                {"role": "user", "content": f"Observation:\n{turn.text.rstrip()}\nYou have {left} steps left.\n"}
+            )
             left -= 1
         else:
             history.append({"role": "assistant", "content": _codeact_turn(trace, turn)})
@@ -166,7 +170,9 @@ def _hermes_call(call: Call) -> str:
 
 def metis(trace: Trace, key: str) -> dict[str, Any]:
     """A multimodal cold-start row: messages as a JSON string, images as base64 beside them."""
-    system = f"{SYSTEM}\n\n# Tools\n\n<tools>\n" + "\n".join(json.dumps(tool) for tool in tool_schemas(trace)) + "\n</tools>"
+    system = (
+        f"{SYSTEM}\n\n# Tools\n\n<tools>\n" + "\n".join(json.dumps(tool) for tool in tool_schemas(trace)) + "\n</tools>"
+    )
     messages = [{"role": "system", "content": system}]
     for k, turn in enumerate(trace.turns):
         if turn.role == "tool":
@@ -174,9 +180,14 @@ def metis(trace: Trace, key: str) -> dict[str, Any]:
         elif turn.role == "user":
             messages.append({"role": "user", "content": f"<image>\n{turn.text}" if k == 0 else turn.text})
         elif turn.calls:
-            calls = "\n".join(f'<tool_call>\n{{"name": "{c.name}", "arguments": {as_text(c.arguments)}}}\n</tool_call>' for c in turn.calls)
+            calls = "\n".join(
+                f'<tool_call>\n{{"name": "{c.name}", "arguments": {as_text(c.arguments)}}}\n</tool_call>'
+                for c in turn.calls
+            )
             messages.append({"role": "assistant", "content": f"<reason>{turn.text}</reason>\n{calls}"})
         else:
-            answer = f"<reason>{turn.text}</reason>\n<answer>{trace.answer}</answer>" if turn.text.strip() else turn.text
+            answer = (
+                f"<reason>{turn.text}</reason>\n<answer>{trace.answer}</answer>" if turn.text.strip() else turn.text
+            )
             messages.append({"role": "assistant", "content": answer})
     return {"id": key, "messages": json.dumps(messages), "images": trace.images}

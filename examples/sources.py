@@ -10,7 +10,7 @@ from examples.corpus import Entry
 from examples.pool import Kind, Pool
 from examples.tasks_images import IMAGE_KINDS
 from examples.tasks_native import NATIVE_KINDS, needless_sum, plain_question
-from examples.tasks_python import PYTHON_KINDS, invoice, needless_code, savings, sequence, weekday
+from examples.tasks_python import PYTHON_KINDS, needless_code, savings, sequence, weekday
 from examples.tasks_search import SEARCH_KINDS, feast, home_port, lifespan
 from examples.trace import Trace
 
@@ -91,8 +91,38 @@ SOURCES = (
         _NATIVE,
         26,
         (
-            (EMPTY, ENDS, LENGTH, *_CALLS, FAILED, TAGGED, BEFORE, LONG, LONG, SECRET, SECRET, PERSONAL, PERSONAL, MISMATCH, NEEDLESS),
-            (EMPTY, LENGTH, *_CALLS, NARRATED, BEFORE, LONG, LONG, SECRET, SECRET, PERSONAL, PERSONAL, *_JUDGED, NEEDLESS_CODE),
+            (
+                EMPTY,
+                ENDS,
+                LENGTH,
+                *_CALLS,
+                FAILED,
+                TAGGED,
+                BEFORE,
+                LONG,
+                LONG,
+                SECRET,
+                SECRET,
+                PERSONAL,
+                PERSONAL,
+                MISMATCH,
+                NEEDLESS,
+            ),
+            (
+                EMPTY,
+                LENGTH,
+                *_CALLS,
+                NARRATED,
+                BEFORE,
+                LONG,
+                LONG,
+                SECRET,
+                SECRET,
+                PERSONAL,
+                PERSONAL,
+                *_JUDGED,
+                NEEDLESS_CODE,
+            ),
             (ENDS, LENGTH, *_CALLS, FAILED, TAGGED, NARRATED, SECRET, PERSONAL, MISMATCH, NEEDLESS, *_JUDGED),
         ),
     ),
@@ -102,7 +132,7 @@ SOURCES = (
         shapes_json.rewarded_chat,
         NATIVE_KINDS,
         7,
-        ((FAILED, ENDS), (FAILED, UNPAIRED), (FAILED, ORPHAN)),
+        ((FAILED, UNPAIRED), (FAILED, ORPHAN), (FAILED, LOOP)),
         truths=0.0,
     ),
     Source(
@@ -111,7 +141,11 @@ SOURCES = (
         shapes_json.sharegpt,
         (*NATIVE_KINDS, *SEARCH_KINDS),
         7,
-        ((EMPTY, UNDECLARED, TYPED, WRONG, UNGROUNDED), (ORPHAN, MISSING, LOOP, TAGGED), (UNPAIRED, ENDS, NARRATED, NEEDLESS)),
+        (
+            (EMPTY, UNDECLARED, TYPED, WRONG, UNGROUNDED),
+            (ORPHAN, MISSING, LOOP, TAGGED),
+            (UNPAIRED, ENDS, NARRATED, NEEDLESS),
+        ),
     ),
     Source(
         "lookup_walk",
@@ -135,8 +169,20 @@ SOURCES = (
         6,
         (
             (Written(self_written.in_codeact, "self_written_observation"), WRONG, ENDS, MISMATCH),
-            (Written(self_written.in_codeact, "self_written_observation"), EMPTY, FAILED, Written(self_written.unclosed_codeact, "truncated")),
-            (Written(self_written.in_codeact, "self_written_observation"), LOOP, NEEDLESS_CODE, WRONG),
+            (
+                Written(self_written.in_codeact, "self_written_observation"),
+                EMPTY,
+                FAILED,
+                Written(self_written.unclosed_codeact, "truncated"),
+            ),
+            (
+                Written(self_written.in_codeact, "self_written_observation"),
+                LOOP,
+                NEEDLESS_CODE,
+                WRONG,
+                INCOHERENT,
+                MISUSE,
+            ),
         ),
         direct=0.15,
         truths=1.0,
@@ -151,7 +197,12 @@ SOURCES = (
         (
             (Written(self_written.in_hermes, "self_written_observation"), MISSING, UNDECLARED, EMPTY),
             (Written(self_written.in_hermes, "self_written_observation"), TYPED, UNPAIRED, ENDS),
-            (Written(self_written.in_hermes, "self_written_observation"), ORPHAN, LOOP, Written(self_written.unclosed_hermes, "truncated")),
+            (
+                Written(self_written.in_hermes, "self_written_observation"),
+                ORPHAN,
+                LOOP,
+                Written(self_written.unclosed_hermes, "truncated"),
+            ),
         ),
         truths=0.0,
     ),
@@ -162,7 +213,11 @@ SOURCES = (
         PYTHON_KINDS,
         8,
         (
-            (Written(self_written.in_fences, "self_written_observation"), WRONG, Written(self_written.unclosed_fence, "truncated")),
+            (
+                Written(self_written.in_fences, "self_written_observation"),
+                WRONG,
+                Written(self_written.unclosed_fence, "truncated"),
+            ),
             (Written(self_written.in_fences, "self_written_observation"), LOOP, MISMATCH, ENDS),
             (Written(self_written.in_fences, "self_written_observation"), WRONG, NEEDLESS_CODE),
         ),
@@ -176,7 +231,11 @@ SOURCES = (
         SEARCH_KINDS,
         7,
         (
-            (Written(self_written.in_search_tags, "self_written_observation"), WRONG, Written(self_written.unclosed_query, "truncated")),
+            (
+                Written(self_written.in_search_tags, "self_written_observation"),
+                WRONG,
+                Written(self_written.unclosed_query, "truncated"),
+            ),
             (Written(self_written.in_search_tags, "self_written_observation"), LOOP, UNGROUNDED),
             (Written(self_written.in_search_tags, "self_written_observation"), WRONG, MISUSE),
         ),
@@ -201,7 +260,15 @@ SOURCES = (
         ((UNDECLARED, MISSING), (TYPED, NARRATED), (LOOP, UNPAIRED)),
         truths=0.0,
     ),
-    Source("beacon", "otlp", lambda trace, key: (trace, key), NATIVE_KINDS, 4, ((UNDECLARED,), (MISSING,), (LOOP, ENDS)), truths=0.0),
+    Source(
+        "beacon",
+        "otlp_genai",
+        lambda trace, key: (trace, key),
+        NATIVE_KINDS,
+        4,
+        ((UNDECLARED,), (MISSING,), (LOOP, ENDS)),
+        truths=0.0,
+    ),
     Source(
         "lens",
         "metis",

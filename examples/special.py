@@ -1,4 +1,4 @@
-"""What no single trace can show: copies of one another, a benchmark's questions, prompts alone, and what is no trace."""
+"""What no single trace shows: copies, a benchmark's questions, tasks without an attempt, files without a trace."""
 
 import json
 import random
@@ -9,7 +9,7 @@ from examples.corpus import Corpus, Entry, lines
 from examples.pool import Pool
 from examples.sources import Source
 from examples.tasks_native import NATIVE_KINDS, restock
-from examples.tasks_python import PYTHON_KINDS, invoice, savings
+from examples.tasks_python import PYTHON_KINDS, invoice
 from examples.tasks_search import SEARCH_KINDS
 from examples.tools import SCHEMAS, python
 from examples.trace import Step, Trace, assemble
@@ -29,12 +29,14 @@ _BENCHMARK = (
         "print(441 * 4 // 9)",
     ),
     (
-        "A cistern fills through one pipe in eleven hours and through another in fourteen; in how many hours, rounded to "
+        "A cistern fills through one pipe in eleven hours and through another in fourteen; in how many "
+        "hours, rounded to "
         "two decimals, do both together fill it?",
         "print(round(1 / (1 / 11 + 1 / 14), 2))",
     ),
     (
-        "What is the smallest positive whole number that leaves remainder three when divided by eight and remainder five "
+        "What is the smallest positive whole number that leaves remainder three when divided by eight and "
+        "remainder five "
         "when divided by thirteen?",
         "print(next(n for n in range(1, 999) if n % 8 == 3 and n % 13 == 5))",
     ),
@@ -44,12 +46,14 @@ _BENCHMARK = (
         "print(sum(19 - 2 * k for k in range(8)))",
     ),
     (
-        "How many of the whole numbers below five thousand read the same forwards as backwards when they are written in "
+        "How many of the whole numbers below five thousand read the same forwards as backwards when they are "
+        "written in "
         "ordinary decimal notation?",
         "print(sum(str(n) == str(n)[::-1] for n in range(5000)))",
     ),
     (
-        "A square courtyard is paved with slabs so that its border uses one hundred and fifty-six of them; how many slabs "
+        "A square courtyard is paved with slabs so that its border uses one hundred and fifty-six of them; "
+        "how many slabs "
         "pave the whole courtyard?",
         "print(40 * 40)",
     ),
@@ -111,7 +115,7 @@ class Copies:
             if k > 1:
                 first.group, copies[0].group = group, group
             made += [first, *copies]
-        for k, (trace, key) in enumerate(earlier[:2]):
+        for trace, key in earlier[:2]:
             made.append(self._entry(trace, key, "duplicate", "the same record as on the day before"))
             near = self._reworded(trace)
             made.append(self._entry(near, f"{key}-later", "near_duplicate", "a word more than on the day before"))
@@ -154,7 +158,7 @@ def add_prompts(corpus: Corpus, pool: Pool) -> None:
         quiz = [shapes_json.question(trace, f"quiz-{day}-{k}") for k, trace in enumerate(asked[:7])]
         rows = [shapes_json.verl_prompt(trace, f"drills-{day}-{k}") for k, trace in enumerate(asked[7:])]
         for path, records, shape in (
-            (f"quiz/{folder}/questions.jsonl", quiz, "question"),
+            (f"quiz/{folder}/questions.jsonl", quiz, "questions"),
             (f"drills/{folder}/prompts.parquet", rows, "verl"),
         ):
             made = [Entry(record, "not_a_trace", "trajectories", note, shape=shape, prompt=True) for record in records]
@@ -175,13 +179,20 @@ def add_attic(corpus: Corpus, pool: Pool) -> None:
         made = [Entry(record, "not_a_trace", "trajectories", what, shape="unknown") for record in records]
         corpus.add(path, made)
     for day, folder in enumerate(DAYS):
-        good = [pool.draw(NATIVE_KINDS) for _ in range(7)]
+        good = [pool.draw(NATIVE_KINDS) for _ in range(5)]
         whole = [
             Entry(shapes_json.openai_chat(trace, f"attic-{day}-{k}"), note="whole, between damaged lines")
             for k, trace in enumerate(good[:4])
         ]
         made = [whole[0], *_damaged(good[4], pool.rng), *whole[1:]]
         corpus.add(f"attic/{folder}/damaged.jsonl", made)
+    kept = [pool.draw(NATIVE_KINDS) for _ in range(3)]
+    whole = [
+        Entry(shapes_json.openai_chat(trace, f"attic-cut-{k}"), note="whole, in an archive cut later on")
+        for k, trace in enumerate(kept)
+    ]
+    lost = Entry(whole[0].record, "unparsable", "trajectories", "the archive breaks off", shape="unknown")
+    corpus.add_cut(f"attic/{DAYS[1]}/cut.jsonl.gz", whole, lost)
 
 
 def _damaged(trace: Trace, rng: random.Random) -> list[Entry]:

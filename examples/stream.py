@@ -30,7 +30,24 @@ COPY_RATE = NEAR_RATE = 0.05
 FAULT_RATE = 0.11
 SHARD_ROWS = 25_000
 _RECENT = 2_000
-_SYLLABLES = ("ba", "cor", "del", "fen", "gal", "hos", "ir", "jun", "kel", "lor", "mar", "nes", "ost", "pel", "rin", "sul")
+_SYLLABLES = (
+    "ba",
+    "cor",
+    "del",
+    "fen",
+    "gal",
+    "hos",
+    "ir",
+    "jun",
+    "kel",
+    "lor",
+    "mar",
+    "nes",
+    "ost",
+    "pel",
+    "rin",
+    "sul",
+)
 
 
 def write_stream(out: Path, count: int, seed: int, *, vary: bool) -> Counter[str]:
@@ -60,7 +77,9 @@ def _next(rng: random.Random, recent: list[Trace], words: list[str]) -> tuple[st
     if recent and dice < COPY_RATE:
         return "duplicate", rng.choice(recent)
     if recent and dice < COPY_RATE + NEAR_RATE:
-        return "near_duplicate", faults.reworded(rng.choice(recent), rng)
+        copy = rng.choice(recent).copied()
+        copy.turns[-1].text += f" {rng.choice(words)} {rng.choice(words)}."
+        return "near_duplicate", copy
     trace = rng.choice(KINDS)(rng)
     trace.turns[0].text += f" Port log: {' '.join(rng.choices(words, k=45))}."
     trace.turns[-1].text = f"Noted {' '.join(rng.choices(words, k=30))}. {trace.turns[-1].text}"

@@ -22,7 +22,9 @@ def png(pixels: list[list[tuple[int, int, int]]]) -> str:
 
     palette = sorted({pixel for row in pixels for pixel in row})
     raw = b"".join(b"\0" + bytes(palette.index(pixel) for pixel in row) for row in pixels)
-    stored = b"\x78\x01\x01" + struct.pack("<HH", len(raw), len(raw) ^ 0xFFFF) + raw + struct.pack(">I", zlib.adler32(raw))
+    stored = (
+        b"\x78\x01\x01" + struct.pack("<HH", len(raw), len(raw) ^ 0xFFFF) + raw + struct.pack(">I", zlib.adler32(raw))
+    )
     header = struct.pack(">IIBBBBB", len(pixels[0]), len(pixels), 8, 3, 0, 0, 0)
     colours = b"".join(bytes(colour) for colour in palette)
     body = chunk(b"IHDR", header) + chunk(b"PLTE", colours) + chunk(b"IDAT", stored) + chunk(b"IEND", b"")
@@ -42,7 +44,8 @@ def bars(rng: random.Random) -> Trace:
     code = f"heights = {heights}\nprint(sum(h ** {power} for h in heights))"
     prompt = rng.choice(
         (
-            f"The {colour} bars show four weeks of {catch} landed at {port}. Sum the heights, each raised to the power {power}.",
+            f"The {colour} bars show four weeks of {catch} landed at {port}. Sum the heights, each raised to the "
+            f"power {power}.",
             f"Read the four {colour} bars ({catch}, {port}), raise each height to {power} and add the results.",
         )
     )
@@ -50,7 +53,9 @@ def bars(rng: random.Random) -> Trace:
         rng,
         kind="bars",
         prompt=prompt,
-        steps=[Step(f"The bars are {', '.join(map(str, heights))} high; powers need a program.", "python", {"code": code})],
+        steps=[
+            Step(f"The bars are {', '.join(map(str, heights))} high; powers need a program.", "python", {"code": code})
+        ],
         reply=f"The {catch} bars add up.",
         answer=python(code).strip(),
         tools=["python", "search"],
@@ -72,7 +77,9 @@ def squares(rng: random.Random) -> Trace:
         for y in range(_SIDE)
     ]
     count = cells.count(wanted)
-    what = rng.choice(("flags on the mast", "crates on deck", "windows of the customs house", "tiles of the floor", "sails"))
+    what = rng.choice(
+        ("flags on the mast", "crates on deck", "windows of the customs house", "tiles of the floor", "sails")
+    )
     place = rng.choice(ISLANDS).port
     prompt = rng.choice(
         (
@@ -86,7 +93,9 @@ def squares(rng: random.Random) -> Trace:
         kind="squares",
         prompt=prompt,
         steps=[],
-        reply=rng.choice((f"I see the {wanted} ones clearly.", f"Counting the {wanted} squares row by row.", "A short count.")),
+        reply=rng.choice(
+            (f"I see the {wanted} ones clearly.", f"Counting the {wanted} squares row by row.", "A short count.")
+        ),
         answer=str(count),
         tools=["python"],
         necessary=False,

@@ -2,8 +2,8 @@
 
 import random
 
-from examples.trace import Step, Trace, assemble
 from examples.tools import convert_length
+from examples.trace import Step, Trace, assemble
 from examples.world import DEPOTS, ISLANDS, ITEMS, ferries, stock
 
 
@@ -14,7 +14,8 @@ def cheapest_ferry(rng: random.Random) -> Trace:
     people = rng.randint(2, 9)
     prompt = rng.choice(
         (
-            f"We are {people} friends in {origin} who want to reach {destination}. What does the cheapest crossing cost each of us?",
+            f"We are {people} friends in {origin} who want to reach {destination}. What does the cheapest "
+            "crossing cost each of us?",
             f"Price of the cheapest boat from {origin} to {destination}, one ticket, please.",
             f"My sister lives on {destination} and I on {origin}. Which fare is the lowest today, in crowns?",
             f"For the school trip from {origin} to {destination} I need the lowest single fare on the Sevrin line.",
@@ -54,7 +55,8 @@ def restock(rng: random.Random) -> Trace:
     target = held + rng.randint(7, 300)
     prompt = rng.choice(
         (
-            f"We must have {target} of the item '{item}' by Monday. Count the {first} and the {second} and tell me how many to order.",
+            f"We must have {target} of the item '{item}' by Monday. Count the {first} and the {second} and tell "
+            "me how many to order.",
             f"How many more '{item}' do I buy if the {first} and the {second} together should hold {target}?",
             f"The harbour master wants {target} pieces of '{item}' across {first} and {second}. What is the shortfall?",
         )
@@ -73,7 +75,8 @@ def restock(rng: random.Random) -> Trace:
     ]
     reply = rng.choice(
         (
-            f"The two depots hold {stock(item, first)} and {stock(item, second)}, together {held}; {target} are wanted.",
+            f"The two depots hold {stock(item, first)} and {stock(item, second)}, together {held}; {target} are "
+            "wanted.",
             f"There are {held} in all, and {target} minus {held} remain to be ordered.",
         )
     )
@@ -135,9 +138,12 @@ def channel_length(rng: random.Random) -> Trace:
     place = rng.choice(ISLANDS).port
     prompt = rng.choice(
         (
-            f"At {place} the {subject} measures {amount} in the unit {source_word}. How much is that, given in the unit {target_word}?",
-            f"Convert for the log of {place}: {subject}, {amount} {source_word}(s), into {target_word}(s), four decimals.",
-            f"The pilot book of {place} lists the {subject} as {amount} {source_word} units; I need it in {target_word} units.",
+            f"At {place} the {subject} measures {amount} in the unit {source_word}. How much is that, given in "
+            f"the unit {target_word}?",
+            f"Convert for the log of {place}: {subject}, {amount} {source_word}(s), into {target_word}(s), four "
+            "decimals.",
+            f"The pilot book of {place} lists the {subject} as {amount} {source_word} units; I need it in "
+            f"{target_word} units.",
         )
     )
     thought = rng.choice(("The converter does this exactly.", f"I convert {amount}.", "Odd units; better not by hand."))
@@ -164,7 +170,11 @@ def plain_question(rng: random.Random) -> Trace:
     prompt, answer, reply = rng.choice(
         (
             (f"{person} has {few} {thing} and buys {more} more. How many {thing} now?", few + more, "A small sum."),
-            (f"How many minutes do {few} hours have, {person} asks while sorting {thing}.", few * 60, "Sixty per hour."),
+            (
+                f"How many minutes do {few} hours have, {person} asks while sorting {thing}.",
+                few * 60,
+                "Sixty per hour.",
+            ),
             (
                 f"{person} stacks {thing} in {few} rows of {more}. How many is that?",
                 few * more,
@@ -175,7 +185,11 @@ def plain_question(rng: random.Random) -> Trace:
                 more,
                 "An even split, no rest.",
             ),
-            (f"Double {few + more} and give me the number; {person} bets on {thing}.", 2 * (few + more), "Twice as many."),
+            (
+                f"Double {few + more} and give me the number; {person} bets on {thing}.",
+                2 * (few + more),
+                "Twice as many.",
+            ),
             (
                 f"A week and {few} days until {person} returns with the {thing}. How many days in all?",
                 7 + few,

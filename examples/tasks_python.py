@@ -40,9 +40,11 @@ def sequence(rng: random.Random) -> Trace:
     )
     prompt = rng.choice(
         (
-            f"What is the sum of all whole numbers from {low} to {high} that are divisible by {divisor} and end in {digit}?",
+            f"What is the sum of all whole numbers from {low} to {high} that are divisible by {divisor} and end "
+            f"in {digit}?",
             f"Add up every multiple of {divisor} between {low} and {high} (both included) whose last digit is {digit}.",
-            f"Buoys are numbered {low} to {high}. Those with a number ending in {digit} and divisible by {divisor} are red. Sum the red numbers.",
+            f"Buoys are numbered {low} to {high}. Those with a number ending in {digit} and divisible by "
+            f"{divisor} are red. Sum the red numbers.",
         )
     )
     return _coded(rng, "sequence", prompt, code, f"I went through {low} to {high}.")
@@ -59,9 +61,11 @@ def savings(rng: random.Random) -> Trace:
     )
     prompt = rng.choice(
         (
-            f"The lifeboat fund of {isle.name} holds {start} crowns, earns {rate} percent a year and gets {yearly} crowns "
+            f"The lifeboat fund of {isle.name} holds {start} crowns, earns {rate} percent a year and gets "
+            f"{yearly} crowns "
             f"at each year's end. What does it hold after {years} years, to two decimals?",
-            f"{start} crowns at {rate}% yearly interest, plus {yearly} crowns paid in after every year, in {isle.port}. "
+            f"{start} crowns at {rate}% yearly interest, plus {yearly} crowns paid in after every year, in "
+            f"{isle.port}. "
             f"Balance after {years} years (round to 2 decimals)?",
         )
     )
@@ -72,9 +76,12 @@ def weekday(rng: random.Random) -> Trace:
     """Days between two dates."""
     first = date(rng.randint(1890, 1990), rng.randint(1, 12), rng.randint(1, 28))
     second = first + timedelta(days=rng.randint(900, 30_000))
-    event = rng.choice(("lighthouse lit", "mole finished", "ferry launched", "school opened", "cable laid", "dock flooded"))
+    event = rng.choice(
+        ("lighthouse lit", "mole finished", "ferry launched", "school opened", "cable laid", "dock flooded")
+    )
     place = rng.choice(ISLANDS).port
-    code = f"from datetime import date\nprint((date{second.year, second.month, second.day} - date{first.year, first.month, first.day}).days)"
+    later, earlier = (second.year, second.month, second.day), (first.year, first.month, first.day)
+    code = f"from datetime import date\nprint((date{later} - date{earlier}).days)"
     prompt = rng.choice(
         (
             f"In {place}: {event} on {first.isoformat()}, renewed on {second.isoformat()}. How many days lie between?",
@@ -107,13 +114,18 @@ def tide_walk(rng: random.Random) -> Trace:
     """A first program fails, the second is right."""
     depth, drop, rise = rng.randint(40, 160), rng.randint(3, 9), rng.randint(1, 2)
     place = rng.choice(ISLANDS).name
-    body = f"depth, hours = {depth}, 0\nwhile depth > 0:\n    hours += 1\n    depth -= {drop}\n    if depth > 0:\n        depth += {rise}\n"
+    body = (
+        f"depth, hours = {depth}, 0\nwhile depth > 0:\n    hours += 1\n    depth -= {drop}\n"
+        f"    if depth > 0:\n        depth += {rise}\n"
+    )
     broken, mended = body + "print(hour)", body + "print(hours)"
     prompt = rng.choice(
         (
-            f"A basin on {place} is {depth} cm deep. Every hour {drop} cm drain away, and unless it is dry {rise} cm seep "
+            f"A basin on {place} is {depth} cm deep. Every hour {drop} cm drain away, and unless it is dry {rise} "
+            "cm seep "
             f"back. After how many hours is it dry?",
-            f"Pumps lower a flooded hold near {place} by {drop} cm an hour but {rise} cm leak in again afterwards while "
+            f"Pumps lower a flooded hold near {place} by {drop} cm an hour but {rise} cm leak in again afterwards "
+            "while "
             f"there is water. Start: {depth} cm. Hours until empty?",
         )
     )
@@ -135,7 +147,10 @@ def tide_walk(rng: random.Random) -> Trace:
 def needless_code(rng: random.Random) -> Trace:
     """A one-step sum sent to the interpreter."""
     first, second = rng.randint(3, 15), rng.randint(2, 9)
-    crew, gear = rng.choice(("pilots", "divers", "bakers", "riggers", "cooks")), rng.choice(("mugs", "caps", "pens", "keys"))
+    crew, gear = (
+        rng.choice(("pilots", "divers", "bakers", "riggers", "cooks")),
+        rng.choice(("mugs", "caps", "pens", "keys")),
+    )
     port = rng.choice(ISLANDS).port
     prompt = rng.choice(
         (

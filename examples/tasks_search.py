@@ -18,14 +18,8 @@ def lifespan(rng: random.Random) -> Trace:
             (f"{asked} years after the birth of {name}: which year was it?", year),
         )
     )
-    return _looked_up(
-        rng,
-        "lifespan",
-        prompt,
-        [f"{name} born died"],
-        f"{name} lived from {person['born']} to {person['died']}.",
-        str(answer),
-    )
+    reply = f"{name} lived from {person['born']} to {person['died']}."
+    return _looked_up(rng, "lifespan", prompt, [f"{name} born died"], reply, str(answer), [f"{name} ({person['born']}"])
 
 
 def maker(rng: random.Random) -> Trace:
@@ -39,9 +33,9 @@ def maker(rng: random.Random) -> Trace:
         )
     )
     query = f"{person['job']} {person['work']}"
-    return _looked_up(
-        rng, "maker", prompt, [query], f"The first hit names the {person['job']} of {person['island']}.", str(person["name"])
-    )
+    reply = f"The entry names the {person['job']} of {person['island']}."
+    name = str(person["name"])
+    return _looked_up(rng, "maker", prompt, [query], reply, name, [f"{name} ({person['born']}", str(person["work"])])
 
 
 def home_port(rng: random.Random) -> Trace:
@@ -58,9 +52,9 @@ def home_port(rng: random.Random) -> Trace:
     queries = [f"{person['name']} born on", f"{isle.name} port"]
     if rng.random() < 0.4:
         queries.insert(0, rng.choice(("zzyx", "qqv"))[:4] + " " + str(person["name"])[:2])
-    return _looked_up(
-        rng, "home_port", prompt, queries, f"{person['name']} came from {isle.name}, and its port is {isle.port}.", isle.port
-    )
+    reply = f"{person['name']} came from {isle.name}, and its port is {isle.port}."
+    evidence = [f"{person['job']} born on {isle.name}", f"port is {isle.port}"]
+    return _looked_up(rng, "home_port", prompt, queries, reply, isle.port, evidence)
 
 
 def ship_age(rng: random.Random) -> Trace:
@@ -75,9 +69,9 @@ def ship_age(rng: random.Random) -> Trace:
         )
     )
     queries = [f"{ship['name']} {ship['kind']} launched", f"{isle.name} settled"]
-    return _looked_up(
-        rng, "ship_age", prompt, queries, f"Launched in {ship['built']}, settled in {isle.settled}.", str(gap)
-    )
+    reply = f"Launched in {ship['built']}, settled in {isle.settled}."
+    evidence = [f"launched in {ship['built']}", f"settled in {isle.settled}"]
+    return _looked_up(rng, "ship_age", prompt, queries, reply, str(gap), evidence)
 
 
 def feast(rng: random.Random) -> Trace:
@@ -92,12 +86,15 @@ def feast(rng: random.Random) -> Trace:
             (f"When in the year would I see that {day['custom']}?", str(day["month"])),
         )
     )
-    return _looked_up(
-        rng, "feast", prompt, [f"{day['name']} festival held {str(day['custom'])[:30]}"], f"{day['name']} belongs to {day['island']}.", answer
-    )
+    query = f"{day['name']} festival held {str(day['custom']).split(' ')[-1]}"
+    reply = f"{day['name']} belongs to {day['island']}."
+    return _looked_up(rng, "feast", prompt, [query], reply, answer, [f"{day['name']} is held on"])
 
 
-def _looked_up(rng: random.Random, kind: str, prompt: str, queries: list[str], reply: str, answer: str) -> Trace:
+def _looked_up(
+    rng: random.Random, kind: str, prompt: str, queries: list[str], reply: str, answer: str, evidence: list[str]
+) -> Trace:
+    """A trace of searches; it is grounded where all of the evidence came up among the hits."""
     thoughts = (
         "I do not know this; I search.",
         "Let me look it up in the encyclopedia.",
@@ -109,9 +106,12 @@ def _looked_up(rng: random.Random, kind: str, prompt: str, queries: list[str], r
     steps = [
         Step(rng.choice(following if k else thoughts), "search", {"query": query}) for k, query in enumerate(queries)
     ]
-    return assemble(
+    trace = assemble(
         rng, kind=kind, prompt=prompt, steps=steps, reply=reply, answer=answer, tools=["search"], necessary=True
     )
+    seen = "\n".join(turn.text for turn in trace.turns if turn.role == "tool")
+    trace.grounded = all(fact in seen for fact in evidence)
+    return trace
 
 
 SEARCH_KINDS = (lifespan, maker, home_port, ship_age, feast)

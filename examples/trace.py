@@ -42,6 +42,7 @@ class Trace:
     truth: str | None = None
     success: bool | None = None
     finish_reason: str | None = None
+    grounded: bool = True
     images: list[str] = field(default_factory=list)
 
     def copied(self) -> "Trace":

@@ -68,7 +68,20 @@ _PEOPLE = (
     ("Thessaly Wren", 1848, 1921, "ornithologist", "Ilsey", "the census of storm petrels"),
     ("Gorse Hallam", 1776, 1840, "judge", "Maskel", "the Code of Salvage"),
 )
-_FIRST = ("Anselm", "Birgit", "Caspar", "Delphine", "Edda", "Florian", "Greta", "Hamish", "Isolde", "Jorun", "Kester", "Linnea")
+_FIRST = (
+    "Anselm",
+    "Birgit",
+    "Caspar",
+    "Delphine",
+    "Edda",
+    "Florian",
+    "Greta",
+    "Hamish",
+    "Isolde",
+    "Jorun",
+    "Kester",
+    "Linnea",
+)
 _LAST = ("Vance", "Ormsby", "Thackeray", "Nørby", "Colquhoun", "Ridley", "Swann")
 _CRAFTS = (
     ("glassblower", "the green signal lamps of"),
@@ -108,8 +121,8 @@ def _people() -> tuple[tuple[str, int, int, str, str, str], ...]:
     lesser = []
     for k in range(66):
         craft, deed = _CRAFTS[k % len(_CRAFTS)]
-        isle, site = ISLANDS[(k * 5 + 3) % len(ISLANDS)], ISLANDS[(k * 7 + k // 12) % len(ISLANDS)]
-        name = f"{_FIRST[(k * 5 + k // 12) % len(_FIRST)]} {_LAST[k % len(_LAST)]}"
+        isle, site = ISLANDS[(k * 5 + 3) % len(ISLANDS)], ISLANDS[(k * 7) % len(ISLANDS)]
+        name = f"{_FIRST[k % len(_FIRST)]} {_LAST[(k + k // len(_FIRST)) % len(_LAST)]}"
         born = 1700 + (k * 47) % 230
         lesser.append((name, born, born + 38 + (k * 29) % 51, craft, isle.name, f"{deed} {site.port}"))
     return (*_PEOPLE, *lesser)

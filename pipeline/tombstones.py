@@ -9,11 +9,6 @@ from pipeline.store import TableStore, write_frame
 TOMBSTONES = {"raw_id": pl.String, "purged_at": pl.String, "why": pl.String}
 
 
-def base_id(trajectory_id: str) -> str:
-    """The raw record's hash without the number that tells identical records of one partition apart."""
-    return trajectory_id.split("-", 1)[0]
-
-
 def read_tombstones(store: TableStore) -> set[str]:
     """The hashes of purged raw records."""
     path = store.root / "state" / "tombstones.parquet"

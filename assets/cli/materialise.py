@@ -1,6 +1,5 @@
 """Running assets in this process, as the UI would: same history, same checks, quiet unless something is wrong."""
 
-import logging
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +11,10 @@ from pipeline.store import TableStore
 
 STAGES = ("trajectories", "screened", "prompts", "sft_set")
 """What `curate` runs, in order; `--until` names the last."""
+
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""Every step at DEBUG drowns the terminal; the run's own history keeps all of it."""
 
 
 class MaterialiseError(click.ClickException):
@@ -38,9 +41,6 @@ def materialise_set(say: Callable[[str], None]) -> None:
 
 def _run(names: Sequence[str], *, partition: str | None, say: Callable[[str], None]) -> None:
     home = ensure_dagster_home()
-    # Dagster logs every step at DEBUG to the terminal; the run's own history keeps all of it.
-    for name in ("dagster", "dagster.builtin"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import dagster as dg
@@ -59,6 +59,7 @@ def _run(names: Sequence[str], *, partition: str | None, say: Callable[[str], No
                 instance=instance,
                 resources=defs.resources,
                 raise_on_error=False,
+                run_config=_QUIET,
                 tags={"toolwise/by": "cli"},
             )
     failed = [

@@ -52,10 +52,10 @@ class Check:
 
 
 def check_answer(answer: str | None, truth: str | None, config: AnswerGate) -> Check:
-    """Whether the answer matches the ground truth.
+    r"""Whether the answer matches the ground truth.
 
     The truth may be a JSON list of texts: any of them is accepted. A truth or answer that carries its own mark
-    (`#### 18`, `\\boxed{18}`) is taken from there. Cost: 20-100 us, 5-150 ms where mathematics has to decide.
+    (`#### 18`, `\boxed{18}`) is taken from there. Cost: 20-100 us, 5-150 ms where mathematics has to decide.
     """
     if truth is None or not truth.strip():
         return Check(None, "undecidable", "no ground truth")
@@ -73,7 +73,9 @@ def _check(answer: str, truth: str, relative_tolerance: float, min_f1: float) ->
     structure = _structure(truth)
     if isinstance(structure, list) and structure and all(isinstance(item, str) for item in structure):
         return _check_any(stated, structure, relative_tolerance, min_f1)
-    if isinstance(structure, dict) or (isinstance(structure, list) and any(isinstance(i, list | dict) for i in structure)):
+    if isinstance(structure, dict) or (
+        isinstance(structure, list) and any(isinstance(i, list | dict) for i in structure)
+    ):
         return Check(None, "undecidable", "ground truth is structured")
     truth = marked_answer(truth) or truth
     if _CODE.search(truth):
@@ -107,7 +109,9 @@ def _check_any(answer: str, accepted: list[str], relative_tolerance: float, min_
     whole = _compare_lists(_items(plain(answer)), ("[", [plain(item) for item in accepted]), relative_tolerance)
     if whole is not None and whole.matches:
         return whole
-    return next((check for check in checks if check.matches is None), checks[0] if checks else Check(None, "undecidable"))
+    return next(
+        (check for check in checks if check.matches is None), checks[0] if checks else Check(None, "undecidable")
+    )
 
 
 def _decide(answer: str, truth: str, relative_tolerance: float, min_f1: float) -> Check:
@@ -117,7 +121,9 @@ def _decide(answer: str, truth: str, relative_tolerance: float, min_f1: float) -
         return Check(None, "undecidable", "nothing but punctuation")
     if answer_normal == truth_normal:
         return Check(True, "exact")
-    check = _choice(answer, truth) or _yes_no(answer_normal, truth_normal) or _numeric(answer, truth, relative_tolerance)
+    check = (
+        _choice(answer, truth) or _yes_no(answer_normal, truth_normal) or _numeric(answer, truth, relative_tolerance)
+    )
     if check is None:
         check = _compare_lists(_items(answer), _items(truth), relative_tolerance)
     if check is None and both_mathematical(answer, truth):
@@ -165,7 +171,9 @@ def _numeric(answer: str, truth: str, relative_tolerance: float) -> Check | None
     if mine is None:
         _, items = _items(answer) or ("", [])
         values = [read_quantity(item) for item in items]
-        if len(values) > 1 and any(v is not None and compare_quantities(v, theirs, relative_tolerance)[0] for v in values):
+        if len(values) > 1 and any(
+            v is not None and compare_quantities(v, theirs, relative_tolerance)[0] for v in values
+        ):
             return Check(None, "undecidable", "the truth is one of several values given")
         return None
     matches, detail = compare_quantities(mine, theirs, relative_tolerance)
@@ -212,8 +220,21 @@ def _compare_lists(
     if any(other is None for other in others):
         return None
     if unordered:
-        others, numbers = sorted(others, key=_value), sorted(numbers, key=_value)
-    pairs = zip(others, numbers, strict=True)
+        return _same_elements(sorted(others, key=_value), sorted(numbers, key=_value), relative_tolerance)
+    check = _same_elements(others, numbers, relative_tolerance)
+    # A point's coordinates have an order; whether a list's elements do, only the question tells.
+    if (
+        not check.matches
+        and "(" not in (mine_bracket, their_bracket)
+        and sorted(map(_value, others)) == sorted(map(_value, numbers))
+    ):
+        return Check(None, "undecidable", "the same elements in another order")
+    return check
+
+
+def _same_elements(mine: list[Quantity | None], theirs: list[Quantity | None], relative_tolerance: float) -> Check:
+    """The verdict on two lists of numbers, position by position."""
+    pairs = zip(mine, theirs, strict=True)
     same = all(compare_quantities(a, b, relative_tolerance)[0] for a, b in pairs if a is not None and b is not None)
     return Check(same, "list", "" if same else "other elements")
 

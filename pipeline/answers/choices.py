@@ -6,7 +6,10 @@ from pipeline.answers.normalise import NEGATIONS, tokens
 
 _OPTION_TRUTH = re.compile(r"^[(\[]?\s*(?:option\s+|choice\s+)?([A-Ja-j])\s*[)\].:]?$")
 _OPTION_WITH_TEXT = re.compile(r"^(?:[(\[]\s*([A-Ja-j])\s*[)\]]|([A-J])\s*[).:]|([a-j])\s*\))\s*[-:.]?\s*(\S.*)$", re.S)
-_OPTION_NAMED = re.compile(r"\b(?:option|choice|answer)\s*(?:is\s*)?:?\s*[(\[]?([A-Ja-j])\b[)\]]?(?!')|^\s*([A-J])\s+(?:is|because|since|-)\s", re.I)
+_OPTION_NAMED = re.compile(
+    r"\b(?:option|choice|answer)\s*(?:is\s*)?:?\s*[(\[]?([A-Ja-j])\b[)\]]?(?!')|^\s*([A-J])\s+(?:is|because|since|-)\s",
+    re.I,
+)
 _SEVERAL = re.compile(r"^[(\[]?[A-J][)\]]?(?:\s*(?:,|;|and|&|or|/)\s*[(\[]?[A-J][)\]]?)+$", re.I)
 _LETTER = re.compile(r"\b[A-J]\b", re.I)
 _YES = frozenset({"yes", "true", "yeah", "yep", "correct", "right", "affirmative"})

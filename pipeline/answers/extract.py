@@ -1,6 +1,7 @@
 """The final answer an assistant text states, found by the marks that protocols and models put around it."""
 
 import re
+from collections import deque
 
 TAIL_CHARS = 20_000
 """Only this much of the end of a text is looked at: an answer stands last, and the cost stays flat on any input."""
@@ -12,19 +13,25 @@ MAX_ANSWER_WORDS = 60
 """A marked stretch longer than this is an explanation."""
 
 _MAX_BOXES = 8
+_MAX_NESTED = 3
 _SENTENCE_BREAK = re.compile(r"\n\s*\n|[.!?]\s|\b(?:wait|but|no)\b", re.I)
 _TAGS = ("answer", "solution", "final_answer")
 _HASHES = re.compile(r"^[ \t]*####[ \t]*(\S[^\n]*)$", re.M)
+_RUNS = re.compile(r"(?<=[ \t])[ \t]+|(?<=\n\n)\n+|(?<=[*_]{2})[*_]+")
+"""What is taken out before the patterns below see a text: without long runs their backtracking has a bound."""
+
 _PHRASE = re.compile(
-    r"\b(?:final|correct|right|my|the|so|overall)[ \t]+(?:final[ \t]+|correct[ \t]+)?answer\b[ \t]*[*_]*[ \t]*"
-    r"(?:\([^()\n]{0,60}\)[ \t]*)?"
-    r"(?:[:\uff1a][ \t]*[*_]*(?:[ \t]*\n){0,3}|is\b[ \t]*:?(?:[ \t]*\n){0,2}|=|[*_]*[ \t]*(?:\n[ \t]*){1,3})[ \t]*[*_]*"
-    r"|(?:^|[\n*_.!?>#]|[ \t])[ \t]*answer[ \t]*[*_]*[ \t]*[:\uff1a][ \t]*[*_]*(?:[ \t]*\n){0,2}[ \t]*[*_]*",
+    r"\b(?:final|correct|right|my|the|so|overall)[ \t](?:final[ \t]|correct[ \t])?answer\b[ \t]?[*_]*[ \t]?"
+    r"(?:\([^()\n]{0,60}\)[ \t]?)?"
+    r"(?:[:\uff1a][ \t]?[*_]*(?:[ \t]?\n){0,3}|is\b[ \t]?:?(?:[ \t]?\n){0,2}|=|[*_]*[ \t]?(?:\n[ \t]?){1,3})[ \t]?[*_]*"
+    r"|(?<!\w)answer[ \t]?[*_]*[ \t]?[:\uff1a][ \t]?[*_]*(?:[ \t]?\n){0,2}[ \t]?[*_]*",
     re.I,
 )
 _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 _SENTENCE_END = re.compile(r"[.!?](?=\s)")
-_ABBREVIATION = re.compile(r"(?:\b[A-Za-z]|\b(?:mr|mrs|ms|dr|st|sr|jr|vs|no|prof|gen|lt|col|inc|ltd|mt|approx|etc))$", re.I)
+_ABBREVIATION = re.compile(
+    r"(?:\b[A-Za-z]|\b(?:mr|mrs|ms|dr|st|sr|jr|vs|no|prof|gen|lt|col|inc|ltd|mt|approx|etc))$", re.I
+)
 _NUMERIC = re.compile(r"^[^A-Za-z\n]{0,12}\d")
 _LEAD_IN = re.compile(r"^(?:the\s+)?(?:final\s+|correct\s+)?answer\s*(?:is\b\s*:?|:)\s*", re.I)
 
@@ -32,9 +39,9 @@ _LEAD_IN = re.compile(r"^(?:the\s+)?(?:final\s+|correct\s+)?answer\s*(?:is\b\s*:
 def extract_answer(text: str | None) -> str | None:
     r"""The final answer stated in an assistant text; None where it states none.
 
-    The last of the marks that leave no doubt wins: `\boxed{…}`, `<answer>`, `<solution>`, `#### x`, `finish[x]`. Without
-    one: the last "The final answer is …", "Answer: …" or Final Answer heading; then a single bold stretch in the last
-    paragraph; then the text itself if it has at most SHORT_WORDS words. Thought before `</think>` does not count
+    The last of the marks that leave no doubt wins: `\boxed{…}`, `<answer>`, `<solution>`, `#### x`, `finish[x]`.
+    Without one: the last "The final answer is …", "Answer: …" or Final Answer heading; then a single bold stretch in
+    the last paragraph; then the text itself if it has at most SHORT_WORDS words. Thought before `</think>` does not count
     unless nothing follows it. Looks at the last TAIL_CHARS characters only.
     """
     if not text:
@@ -42,11 +49,11 @@ def extract_answer(text: str | None) -> str | None:
     tail = text[-TAIL_CHARS:]
     _, closed, said = tail.rpartition("</think>")
     if closed and said.strip():
-        tail = said
+        tail = text = said
     marked = marked_answer(tail)
     if marked is not None:
         return marked
-    phrased = _phrased(tail) or _lone_bold(tail)
+    phrased = _phrased(_RUNS.sub("", tail)) or _lone_bold(tail)
     if phrased is not None:
         return phrased
     whole = text if len(text) <= 400 else ""
@@ -55,19 +62,25 @@ def extract_answer(text: str | None) -> str | None:
 
 def marked_answer(text: str) -> str | None:
     """What the last unmistakable mark encloses; None without one. A mark inside a mark is opened too."""
-    tail = text[-TAIL_CHARS:]
-    found = [mark for mark in (_boxed(tail), _tagged(tail), _hashed(tail), _finished(tail)) if mark is not None]
-    if not found:
+    inner = _last_mark(text[-TAIL_CHARS:])
+    for _ in range(_MAX_NESTED):
+        nested = _last_mark(inner) if inner is not None else None
+        if nested is None:
+            break
+        inner = nested
+    if inner is None or (len(inner.split()) > MAX_ANSWER_WORDS and not _is_code(inner)):
         return None
-    _, inner = max(found)
-    if len(inner.split()) > MAX_ANSWER_WORDS and not _is_code(inner):
-        return marked_answer(inner)
-    nested = marked_answer(inner)
-    return nested if nested is not None else tidy(_LEAD_IN.sub("", inner.strip()))
+    return tidy(_LEAD_IN.sub("", inner.strip()))
+
+
+def _last_mark(tail: str) -> str | None:
+    """The content of the mark that starts last."""
+    found = [mark for mark in (_boxed(tail), _tagged(tail), _hashed(tail), _finished(tail)) if mark is not None]
+    return max(found)[1] if found else None
 
 
 def tidy(answer: str) -> str | None:
-    """The answer without surrounding space, emphasis, inline-mathematics marks and full stop; None if nothing is left."""
+    """The answer without the space, emphasis, inline-mathematics marks and full stop around it; None if that is all."""
     answer = answer.strip()
     previous = None
     while answer != previous:
@@ -103,7 +116,7 @@ def _boxed(tail: str) -> tuple[int, str] | None:
 
 
 def _tagged(tail: str) -> tuple[int, str] | None:
-    """Position and content of the last `<answer>`, `<solution>` or `<final_answer>`; an unclosed one runs to the end."""
+    """Position and content of the last `<answer>`, `<solution>`, `<final_answer>`; an unclosed one runs to the end."""
     lowered = tail.lower()
     best: tuple[int, str] | None = None
     for tag in _TAGS:
@@ -120,16 +133,14 @@ def _tagged(tail: str) -> tuple[int, str] | None:
 
 def _hashed(tail: str) -> tuple[int, str] | None:
     """Position and content of the last `#### x`; a Markdown heading of that level is none, a number or last line is."""
-    last = None
-    for last in _HASHES.finditer(tail):
-        pass
-    if last is None:
+    last = deque(_HASHES.finditer(tail), maxlen=1)
+    if not last:
         return None
-    value = last.group(1)
-    is_last_line = not tail[last.end() :].strip()
+    value = last[0].group(1)
+    is_last_line = not tail[last[0].end() :].strip()
     if value.endswith(":") or not (_NUMERIC.match(value) or is_last_line):
         return None
-    return last.start(), value
+    return last[0].start(), value
 
 
 def _finished(tail: str) -> tuple[int, str] | None:
@@ -157,12 +168,11 @@ def _closing(text: str, start: int, opening: str, closing: str) -> int | None:
 
 def _phrased(tail: str) -> str | None:
     """What follows the last "The answer is", "Answer:" or Final Answer heading, up to the end of its sentence."""
-    last = None
-    for last in _PHRASE.finditer(tail):
-        pass
-    if last is None:
+    last = deque(_PHRASE.finditer(tail), maxlen=1)
+    if not last:
         return None
-    line = tail[last.end() : last.end() + 2_000].lstrip("\n \t").split("\n", 1)[0]
+    end = last[0].end()
+    line = tail[end : end + 2_000].lstrip("\n \t").split("\n", 1)[0]
     for stop in _SENTENCE_END.finditer(line):
         if not _ABBREVIATION.search(line[: stop.start()]):
             line = line[: stop.start()]

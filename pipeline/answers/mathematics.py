@@ -24,10 +24,16 @@ MAX_CHARS = 300
 
 _WORKER = Path(__file__).with_name("math_worker.py")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
-_FUNCTIONS = frozenset({"sin", "cos", "tan", "log", "exp", "sqrt", "lim", "max", "min", "mod", "and", "arcsin", "arccos"})
+_FUNCTIONS = frozenset(
+    {"sin", "cos", "tan", "log", "exp", "sqrt", "lim", "max", "min", "mod", "and", "arcsin", "arccos"}
+)
 _TEXT = re.compile(r"\\(?:text|mathrm|mbox|textbf|operatorname)\s*\{([^{}]*)\}")
-_SIGNAL = re.compile(r"\\[A-Za-z]+|[\^_=<>≤≥∞√π+*/]|\d\s*[A-Za-z]\b|[([{].*,.*[)\]}]|^-?[A-Za-z]$|\d\s*,\s*-?\d|[A-Za-z]\s*-\s*\w|\d\s*-\s*[A-Za-z]|!")
-_TOWER = re.compile(r"(?:\^|\*\*)[^,;=]{0,40}?(?:\^|\*\*)[^,;=]{0,40}?(?:\^|\*\*)|(?:\^|\*\*)\s*\{?\(?-?\d{4,}|\d{4,}\s*\)?!|!\s*!")
+_SIGNAL = re.compile(
+    r"\\[A-Za-z]+|[\^_=<>≤≥∞√π+*/]|\d\s*[A-Za-z]\b|[([{].*,.*[)\]}]|^-?[A-Za-z]$|\d\s*,\s*-?\d|[A-Za-z]\s*-\s*\w|\d\s*-\s*[A-Za-z]|!"
+)
+_TOWER = re.compile(
+    r"(?:\^|\*\*)[^,;=]{0,40}?(?:\^|\*\*)[^,;=]{0,40}?(?:\^|\*\*)|(?:\^|\*\*)\s*\{?\(?-?\d{4,}|\d{4,}\s*\)?!|!\s*!"
+)
 _PLAIN = (
     (re.compile(r"\*\*"), "^"),
     (re.compile(r"\\?\bsqrt\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
@@ -35,10 +41,10 @@ _PLAIN = (
     (re.compile(r"√\s*(\d+|[a-z])"), r"\\sqrt{\1}"),
     (re.compile(r"π|(?<![\\A-Za-z])pi\b"), r"\\pi "),
     (re.compile(r"∞|(?<![\\A-Za-z])(?:infinity|inf|oo)\b"), r"\\infty "),
-    (re.compile(r"∪"), r"\\cup "),
+    (re.compile("\u222a"), r"\\cup "),
     (re.compile(r"≤|<="), r"\\le "),
     (re.compile(r"≥|>="), r"\\ge "),
-    (re.compile(r"[×·]|(?<!\^)\*"), r"\\cdot "),
+    (re.compile(r"[\u00d7·]|(?<!\^)\*"), r"\\cdot "),
     (re.compile(r"(?<![\\A-Za-z])(sin|cos|tan|log|ln|exp)\b"), r"\\\1"),
     (re.compile(r"\^\(([^()]*)\)"), r"^{\1}"),
 )
@@ -53,7 +59,9 @@ class Compared:
 
 def both_mathematical(answer: str, truth: str) -> bool:
     """Whether two texts read as formulas: no prose, nothing that explodes, and in one of them a sign of mathematics."""
-    return _is_formula(answer) and _is_formula(truth) and any(_SIGNAL.search(_TEXT.sub(" ", x)) for x in (answer, truth))
+    return (
+        _is_formula(answer) and _is_formula(truth) and any(_SIGNAL.search(_TEXT.sub(" ", x)) for x in (answer, truth))
+    )
 
 
 def _is_formula(text: str) -> bool:
@@ -138,8 +146,9 @@ class _MathProcess:
 
 def _read_line(process: subprocess.Popen[str], timeout_s: float) -> str:
     """The next line the child writes, empty if none comes in time. Replies are shorter than a pipe's atomic write."""
-    ready, _, _ = select.select([process.stdout], [], [], timeout_s)
-    return _pipe(process.stdout).readline() if ready else ""
+    stdout = _pipe(process.stdout)
+    ready, _, _ = select.select([stdout], [], [], timeout_s)
+    return stdout.readline() if ready else ""
 
 
 def _pipe(pipe: IO[str] | None) -> IO[str]:

@@ -7,8 +7,11 @@ from collections import Counter
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _SUPERSCRIPT_RUN = re.compile("[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _VULGAR = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])")
-_DASHES = str.maketrans(
-    {"−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "⁄": "/", "’": "'", "‘": "'", "“": '"', "”": '"', "´": "'"}
+_TYPOGRAPHY = str.maketrans(
+    dict.fromkeys("\u2212\u2013\u2014\u2010\u2011", "-")
+    | dict.fromkeys("\u2018\u2019\u00b4", "'")
+    | dict.fromkeys("\u201c\u201d", '"')
+    | {"\u2044": "/"}
 )
 _ACCENTS = re.compile("[\u0300-\u036f]")
 _WRAPPER = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|emph|operatorname|boxed|fbox)\s*\{([^{}]*)\}")
@@ -17,20 +20,34 @@ _TAGS = re.compile(r"</?(?:b|i|em|strong|p|sub|sup|answer|solution)>", re.I)
 _SHORT_RANGE = re.compile(r"\b(\d\d)(\d\d)\s?-\s?(\d\d)\b(?!-)")
 _SPACES = re.compile(r"\s+")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b(?=\s+\S)")
-_PAIRS = (('"', '"'), ("'", "'"), ("`", "`"), ("**", "**"), ("*", "*"), ("_", "_"), ("\\(", "\\)"), ("\\[", "\\]"), ("$", "$"))
-_TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]", re.U)
+_PAIRS = (
+    ('"', '"'),
+    ("'", "'"),
+    ("`", "`"),
+    ("**", "**"),
+    ("*", "*"),
+    ("_", "_"),
+    ("\\(", "\\)"),
+    ("\\[", "\\]"),
+    ("$", "$"),
+)
+_TOKEN = re.compile(
+    r"\d+(?:[.,]\d+)*|[^\W\d_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]", re.U
+)
 _LEAD_IN = re.compile(
     r"^(?:so|thus|therefore|hence)?,?\s*(?:(?:the|my)\s+)?(?:final\s+|correct\s+)?answer\s*(?:is\b\s*:?|:|=)\s*", re.I
 )
 
-NEGATIONS = frozenset({"not", "no", "never", "neither", "nor", "none", "without", "cannot", "isn", "wasn", "aren", "doesn", "don", "didn"})
+NEGATIONS = frozenset(
+    {"not", "no", "never", "neither", "nor", "none", "without", "cannot", "isn", "wasn", "aren", "doesn", "don", "didn"}
+)
 
 
 def plain(text: str) -> str:
     """The text with markup taken off and typographic variants made one; case and inner punctuation kept."""
     if not text.isascii():
         text = _SUPERSCRIPT_RUN.sub(lambda run: "^" + run.group().translate(_SUPERSCRIPTS), text)
-        text = unicodedata.normalize("NFKC", _VULGAR.sub(" ", text)).translate(_DASHES)
+        text = unicodedata.normalize("NFKC", _VULGAR.sub(" ", text)).translate(_TYPOGRAPHY)
     if "\\" in text or "~" in text or "{" in text:
         text = _THIN_SPACE.sub(" ", _WRAPPER.sub(r" \1 ", text).replace("{,}", ","))
         text = text.replace("\\$", "$").replace("\\%", "%").replace("\\left", "").replace("\\right", "")

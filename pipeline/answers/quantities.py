@@ -1,7 +1,7 @@
 """Numbers in answers: reading one as a person writes it, and deciding whether two are equal."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from pipeline.answers.units import SCALES, UNITS
@@ -21,21 +21,33 @@ _NUMBER = re.compile(
     r"(?:(?P<whole>\d+)\s+(?P<mixed_over>\d+)\s*/\s*(?P<mixed_under>\d+)"
     r"|\(?(?P<over>-?\d+(?:\.\d+)?)\)?\s*/\s*\(?(?P<under>\d+(?:\.\d+)?)\)?(?![\d/])"
     r"|(?P<digits>\d{1,3}(?:[, ]\d{3})+(?![\d])(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+)"
-    r"(?:e(?P<exponent>[+-]?\d+)(?![\d.])|\s*(?:x|×|\*|·|\\times|\\cdot)\s*10\s*(?:\^|\*\*)\s*[{(]?\s*(?P<power>[+-]?\d+)\s*[)}]?)?)",
+    r"(?:e(?P<exponent>[+-]?\d+)(?![\d.])"
+    r"|\s*(?:x|\u00d7|\*|·|\\times|\\cdot)\s*10\s*(?:\^|\*\*)\s*[{(]?\s*(?P<power>[+-]?\d+)\s*[)}]?)?)",
     re.I,
 )
 _BRACED_WORD = re.compile(r"(?<=[\d ])\{([A-Za-z ]+)\}")
 _POWER_OF_TEN = re.compile(r"^10\s*(?:\^|\*\*)\s*[{(]?\s*([+-]?\d+)\s*[)}]?")
-_HEDGE = re.compile(r"^(?:(?:is|about|approximately|approx\.?|around|roughly|exactly|only|just|(?:a )?total of|[≈~=:]|\\approx)\s*)+", re.I)
-_FORMULA = re.compile(r"^(?:[^=<>≤≥≠!,;\n]*[^=<>≤≥≠!,;\n]\s*)(?:=|≈|\\approx)\s*(?!=)", re.I)
-_UNIT = re.compile(r"^[^\W\d_]?[^\d,;:=<>+!?\[\]{}]{0,40}?(?:\^\s*\{?-?[23]\}?)?[^\d,;:=<>+!?\[\]{}]{0,20}$")
-_ANY_DIGIT = re.compile(r"\d")
-_LINK = re.compile(r"\b(?:is|are|was|were|be|has|have|had|in|on|of|equals?|totals?|costs?|makes?|takes?|gets?|needs?|about|around|there)\b", re.I)
-_CHANGES_MEANING = re.compile(
-    r"\b(?:not|no|never|n't|or|and|to|less|fewer|greater|more than|at least|at most|between|under|over|above|below|except|either|than|version|plus|minus|half|cannot|unknown)\b|n't\b",
+_HEDGE = re.compile(
+    r"^(?:(?:is|about|approximately|approx\.?|around|roughly|exactly|only|just|(?:a )?total of|[≈~=:]|\\approx)\s*)+",
     re.I,
 )
-_ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+_UNIT = re.compile(r"^[^\W\d_]?[^\d,;:=<>+!?\[\]{}]{0,40}?(?:\^\s*\{?-?[23]\}?)?[^\d,;:=<>+!?\[\]{}]{0,20}$")
+_NO_UNIT = re.compile(r"[a-z]\(|^[/*^]|\\[a-z]+")
+_PERCENT = re.compile(r"^(?:%|percent(?:age)?|per cent)\s*")
+_ANY_DIGIT = re.compile(r"\d")
+_LINK = re.compile(
+    r"\b(?:is|are|was|were|be|has|have|had|in|on|of|equals?|totals?|costs?|makes?|takes?|gets?|needs?|about|around|there)\b",
+    re.I,
+)
+_CHANGES_MEANING = re.compile(
+    r"\b(?:not|no|never|cannot|unknown|or|and|to|either|between|except|less|fewer|greater|more than|at least|at most"
+    r"|than|under|over|above|below|plus|minus|half|version)\b|n't\b",
+    re.I,
+)
+_ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+)
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _WORDS = {word: k for k, word in enumerate(_ONES.split())} | {
     word + joint: 10 * (k + 2) + j
@@ -98,21 +110,21 @@ def _whole(text: str) -> Quantity | None:
     """The number that, with a unit, is the whole text."""
     power = _POWER_OF_TEN.match(text)
     if power:
-        return _finish(_scaled(Fraction(1), power.group(1)), None, 1, True, "", text[power.end() :])
+        value = _scaled(Fraction(1), power.group(1))
+        written = None if value is None else Quantity(value, None, 1, approximate=True, percent=False, unit="")
+        return _with_rest(written, text[power.end() :])
     match = _NUMBER.match(text)
     if match is None:
         return None
     part = match.groupdict()
-    negative = (part["sign"] == "-") != (part["sign2"] == "-")
+    sign = -1 if (part["sign"] == "-") != (part["sign2"] == "-") else 1
+    unit = (part["currency"] or "").lower()
     decimals, significant, approximate = None, 99, False
-    if part["whole"] is not None:
-        if not int(part["mixed_under"]):
+    if part["whole"] is not None or part["over"] is not None:
+        under = Fraction(part["mixed_under"] or part["under"])
+        if not under:
             return None
-        value: Fraction | None = int(part["whole"]) + Fraction(int(part["mixed_over"]), int(part["mixed_under"]))
-    elif part["over"] is not None:
-        if not Fraction(part["under"]):
-            return None
-        value = Fraction(part["over"]) / Fraction(part["under"])
+        value = Fraction(part["whole"] or 0) + Fraction(part["mixed_over"] or part["over"]) / under
     else:
         digits = part["digits"].replace(",", "").replace(" ", "")
         exponent = part["exponent"] or part["power"]
@@ -122,7 +134,8 @@ def _whole(text: str) -> Quantity | None:
         approximate = exponent is not None or significant > 15
     if value is None:
         return None
-    return _finish(-value if negative else value, decimals, significant, approximate, part["currency"] or "", text[match.end() :])
+    written = Quantity(sign * value, decimals, significant, approximate=approximate, percent=False, unit=unit)
+    return _with_rest(written, text[match.end() :])
 
 
 def _scaled(value: Fraction, exponent: str | None) -> Fraction | None:
@@ -134,27 +147,23 @@ def _scaled(value: Fraction, exponent: str | None) -> Fraction | None:
     return value * Fraction(10) ** int(exponent)
 
 
-def _finish(
-    value: Fraction | None, decimals: int | None, significant: int, approximate: bool, currency: str, rest: str  # noqa: FBT001 - private
-) -> Quantity | None:
-    """The quantity, once the text after the digits reads as scale, percent sign and unit."""
+def _with_rest(written: Quantity | None, rest: str) -> Quantity | None:
+    """The quantity, once the text after the digits reads as scale, percent sign and unit; None if it says more."""
     rest = rest.strip().rstrip(".").lower()
-    if value is None or _CHANGES_MEANING.search(rest):
+    if written is None or _CHANGES_MEANING.search(rest):
         return None
     first, _, others = rest.lstrip("-").strip().partition(" ")
     if first in SCALES:
-        value, rest, decimals = value * SCALES[first], others.strip(), None
-    percent = rest.startswith(("%", "percent", "per cent"))
-    if percent:
-        rest = re.sub(r"^(?:%|percent(?:age)?|per cent)\s*", "", rest)
-    unit = rest.lstrip("-").strip()
-    if len(unit) > 60 or not _UNIT.match(unit) or re.search(r"[a-z]\(|^[/*^]|\\[a-z]+", unit.replace("^\\circ", "")):
-        if unit not in UNITS:
-            return None
-    # A lone letter after a number is a variable (2x) unless it is a unit.
-    if re.fullmatch(r"[a-z]", unit) and unit not in UNITS:
+        written, rest = replace(written, value=written.value * SCALES[first], decimals=None), others.strip()
+    unit = _PERCENT.sub("", rest).lstrip("-").strip()
+    if unit not in UNITS and not _reads_as_unit(unit):
         return None
-    return Quantity(value, decimals, significant, approximate, percent, currency.lower() or unit)
+    return replace(written, percent=_PERCENT.match(rest) is not None, unit=written.unit or unit)
+
+
+def _reads_as_unit(text: str) -> bool:
+    """Whether the text can be the words after a number: no call, operator or command, and no variable (2x)."""
+    return len(text) != 1 and len(text) <= 60 and _UNIT.match(text) is not None and _NO_UNIT.search(text) is None
 
 
 def _lone(text: str) -> Quantity | None:

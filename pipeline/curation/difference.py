@@ -9,7 +9,7 @@ from pipeline.config import CurationConfig
 from pipeline.curation.screened import finish_shards, screen_shards
 from pipeline.curation.summary import silent
 from pipeline.dedup.signatures import INDEX
-from pipeline.privacy.redaction import redact_text
+from pipeline.privacy.redaction import redact_strings
 from pipeline.reviews import read_reviews
 from pipeline.store import TableStore
 
@@ -21,15 +21,13 @@ def differences(store: TableStore, days: list[str], a: CurationConfig, b: Curati
     shows what it does to its duplicates on later days. Days before the range take part as they were indexed.
     """
     left, right = (_decide(store, days, config) for config in (a, b))
-    return (
+    found = (
         left.join(right, on=["day", "trajectory_id"], how="full", coalesce=True, suffix="_b")
         .rename({"reason": "reason_a", "evidence": "evidence_a"})
         .filter(pl.col("reason_a") != pl.col("reason_b"))
-        .with_columns(
-            pl.col("evidence_a", "evidence_b").map_elements(redact_text, return_dtype=pl.String),
-        )
         .sort("day", "trajectory_id")
     )
+    return found.with_columns(redact_strings(found[name]).alias(name) for name in ("evidence_a", "evidence_b"))
 
 
 def _decide(store: TableStore, days: list[str], config: CurationConfig) -> pl.DataFrame:

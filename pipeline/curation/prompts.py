@@ -3,7 +3,7 @@
 import polars as pl
 
 from pipeline.config import CurationConfig
-from pipeline.curation.screened import with_redacted_evidence
+from pipeline.curation.evidence import with_redacted_evidence
 from pipeline.curation.staleness import earlier_index
 from pipeline.curation.summary import Progress, Summary, silent
 from pipeline.dedup.benchmarks import benchmark_ngrams
@@ -12,7 +12,7 @@ from pipeline.dedup.signatures import fingerprint
 from pipeline.frames import count_reasons
 from pipeline.ledger import decisions_of, record
 from pipeline.privacy.redaction import redact_columns
-from pipeline.schema import PROMPTS
+from pipeline.schema import PROMPTS, TRAJECTORIES
 from pipeline.stages.contamination import mark_contaminated
 from pipeline.stages.duplicates import mark_duplicate, mark_near_duplicate
 from pipeline.stages.privacy import find_spans, mark_personal_data, mark_secret, mark_unusable_truth
@@ -62,7 +62,8 @@ def write_prompts(store: TableStore, day: str, config: CurationConfig, *, progre
     told = with_redacted_evidence(decided)
     ledger = decisions_of(told, stage="prompts", day=day, config_hash=config.content_hash(), versions=versions)
     record(store, ledger, stage="prompts", day=day)
-    return Summary("prompts", day, tasks.height, count_reasons(decided.lazy()), {"prompt_index_version": versions["prompt_index"]})
+    facts = {"prompt_index_version": versions["prompt_index"]}
+    return Summary("prompts", day, tasks.height, count_reasons(decided.lazy()), facts)
 
 
 def _screen_tasks(tasks: pl.DataFrame, config: CurationConfig) -> pl.DataFrame:
@@ -73,7 +74,7 @@ def _screen_tasks(tasks: pl.DataFrame, config: CurationConfig) -> pl.DataFrame:
             "prompt",
             "ground_truth",
             final_answer=pl.lit(None, pl.String),
-            messages=pl.lit(None, PROMPT_MESSAGES),
+            messages=pl.lit(None, TRAJECTORIES["messages"]),
         )
     )
     found = tasks.join(spans, left_on="task_id", right_on="trajectory_id", how="left", maintain_order="left")

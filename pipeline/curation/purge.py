@@ -16,11 +16,12 @@ import pyarrow.parquet as pq
 from pipeline.curation.path import resolve
 from pipeline.export.snapshot import read_manifest, snapshots, write_manifest
 from pipeline.landing.erase import erase_records
+from pipeline.landing.identity import without_suffix
 from pipeline.reasons import Reason
 from pipeline.reviews import forget_reviews
 from pipeline.splits import forget_tasks
 from pipeline.store import TableStore, write_file, write_frame
-from pipeline.tombstones import add_tombstones, base_id
+from pipeline.tombstones import add_tombstones
 
 SETS = ("sft", "rl")
 
@@ -41,7 +42,7 @@ def purge(store: TableStore, trajectory_ids: Iterable[str], why: str) -> Purged:
 
     Raises UnknownTrajectoryError for an id no table holds; nothing is removed then.
     """
-    wanted = {base_id(resolve(store, each)) for each in trajectory_ids}
+    wanted = {without_suffix(resolve(store, each)) for each in trajectory_ids}
     rows = _rows(store, wanted)
     ids = set(rows["trajectory_id"].to_list())
     tasks = set(rows["task_id"].drop_nulls().to_list())

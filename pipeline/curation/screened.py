@@ -8,13 +8,13 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.config import CurationConfig
+from pipeline.curation.evidence import with_redacted_evidence
 from pipeline.curation.staleness import INDEX_ASSET, earlier_fingerprint, earlier_index
 from pipeline.curation.summary import Progress, Summary, silent
 from pipeline.dedup.benchmarks import benchmark_ngrams
 from pipeline.dedup.lookup import find_duplicates, relevant_entries, relevant_version
 from pipeline.dedup.signatures import INDEX, fingerprint
 from pipeline.ledger import decisions_of, record
-from pipeline.privacy.redaction import redact_text
 from pipeline.reviews import read_reviews
 from pipeline.schema import SCREENED
 from pipeline.screening import screen_rows
@@ -101,14 +101,3 @@ def finish_shards(screening: Screening, earlier: pl.LazyFrame, config: CurationC
         marked = pl.read_parquet(path).lazy()
         yield mark_near_duplicate(mark_duplicate(marked, matches), matches).collect()
         path.unlink()
-
-
-def with_redacted_evidence(marked: pl.DataFrame) -> pl.DataFrame:
-    """The decisions this stage took (trajectory_id, reason, evidence): evidence quotes traces, so it is redacted."""
-    return (
-        marked.lazy()
-        .filter(pl.col("evidence").is_not_null())
-        .select("trajectory_id", "reason", "evidence")
-        .with_columns(evidence=pl.col("evidence").map_elements(redact_text, return_dtype=pl.String))
-        .collect()
-    )

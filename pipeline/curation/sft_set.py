@@ -44,7 +44,7 @@ class Snapshot:
     @property
     def last_counts(self) -> dict[str, int]:
         """Rows by reason of the last gate table."""
-        return self.funnel[LAST_STAGE]
+        return self.funnel.get(LAST_STAGE, {})
 
     @property
     def funnel_markdown(self) -> str:

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline.answers.joining import join_answers, read_answers
+from pipeline.answers.joining import join_answers
+from pipeline.answers.reading import read_answers
 from pipeline.config import CurationConfig
+from pipeline.curation.evidence import with_redacted_evidence
 from pipeline.curation.summary import Progress, Summary, silent
 from pipeline.landing.identity import UniqueIds
-from pipeline.landing.reading import read_records
+from pipeline.landing.reading import RawRecord, read_records
 from pipeline.landing.rows import Row, batches, rows_of
 from pipeline.landing.zone import answers_files, partition_files, source_of
 from pipeline.ledger import decisions_of, record
-from pipeline.privacy.redaction import redact_text
 from pipeline.schema import TRAJECTORIES
 from pipeline.store import TableStore
 from pipeline.tasks import task_id_of
@@ -25,79 +26,107 @@ MAX_SHARD_ROWS = 10_000
 MAX_SHARD_BYTES = 48 * 2**20
 """Text of one shard; screening holds a few times this in memory."""
 
+PARSER_VERSION = "1"
+"""Raise it when a parser reads something else out of the same record."""
 
-def write_trajectories(
-    store: TableStore, day: str, config: CurationConfig, *, progress: Progress = silent
-) -> Summary:
+_ANSWERED = ("ground_truth", "success", "reward", "metadata")
+
+
+def write_trajectories(store: TableStore, day: str, config: CurationConfig, *, progress: Progress = silent) -> Summary:
     """Write the day's trajectories and their decisions from the landing zone.
 
     Raises AnswersError if an answers file beside the traces cannot be joined, ConfigError for a bad tokenizer path.
     """
     raw = store.root / "raw"
     files = partition_files(raw, day)
-    answers = [(path, read_answers(path)) for path in answers_files(raw, day)]
+    answers = [(source_of(raw, path), read_answers(path)) for path in answers_files(raw, day)]
+    reader = _Reader(raw, files, config, read_tombstones(store), progress)
     counter = TokenCounter(config.parse.tokenizer)
+    versions = {"parser": PARSER_VERSION}
     counts: Counter[str] = Counter()
     formats: Counter[str] = Counter()
-    matched: Counter[str] = Counter()
-    decided: list[pl.DataFrame] = []
-    rows = _rows(raw, files, config, read_tombstones(store), progress)
-    versions = {"parser": PARSER_VERSION}
+    decided = [pl.DataFrame(schema={name: TRAJECTORIES.get(name, pl.String) for name in _DECIDED})]
     with store.writing("trajectories", day) as writer:
-        for frame in batches(rows, counter, max_rows=MAX_SHARD_ROWS, max_bytes=MAX_SHARD_BYTES):
-            for path, table in answers:
-                frame, joined = _join(frame, table, source_of(raw, path))
-                matched[path.name] += joined
+        parsed = writer.folder / "parsed"
+        parsed.mkdir()
+        for frame in batches(reader.rows(), counter, max_rows=MAX_SHARD_ROWS, max_bytes=MAX_SHARD_BYTES):
             frame = frame.with_columns(task_id=task_id_of(pl.col("prompt"), pl.col("tools")))
-            marked = frame.filter(pl.col("reason").is_not_null()).with_columns(
-                evidence=pl.col("evidence").map_elements(redact_text, return_dtype=pl.String)
-            )
-            decided.append(
-                decisions_of(
-                    marked.select("trajectory_id", "reason", "evidence"),
-                    stage="trajectories",
-                    day=day,
-                    config_hash=config.content_hash(),
-                    versions=versions,
-                )
-            )
+            frame = frame.with_columns(pl.col(name).cast(dtype) for name, dtype in TRAJECTORIES.items())
+            decided.append(with_redacted_evidence(frame))
             counts.update(frame["reason"].cast(pl.String).fill_null("keep").to_list())
             formats.update(frame["format"].to_list())
-            writer.write_shard(frame.select(pl.col(name).cast(dtype) for name, dtype in TRAJECTORIES.items()))
-            progress(f"trajectories {day}: {writer.num_rows} rows in {len(writer.shards)} shards")
+            part = frame.select(*TRAJECTORIES)
+            if answers:
+                part.write_parquet(parsed / f"{len(list(parsed.iterdir())):05d}.parquet", compression="lz4")
+            else:
+                writer.write_shard(part)
+            progress(f"trajectories {day}: {counts.total()} rows")
+        matched = _found_answers(parsed, answers) if answers else None
+        for path in sorted(parsed.iterdir()):
+            writer.write_shard(_with_answers(pl.read_parquet(path), matched).select(*TRAJECTORIES))
+            path.unlink()
+        parsed.rmdir()
         if not writer.shards:
             writer.write_shard(pl.DataFrame(schema=TRAJECTORIES))
         writer.facts = {"config_hash": config.content_hash(), "versions": versions, "files": len(files)}
-        rows_in = writer.num_rows
-    record(store, pl.concat(decided) if decided else _no_decisions(day, config, versions), stage="trajectories", day=day)
+    told = pl.concat(decided)
+    ledger = decisions_of(told, stage="trajectories", day=day, config_hash=config.content_hash(), versions=versions)
+    record(store, ledger, stage="trajectories", day=day)
     facts = {"files": len(files), "rows_by_format": dict(sorted(formats.items()))}
-    if answers:
-        facts["answers_matched"] = dict(matched)
-    return Summary("trajectories", day, rows_in, dict(sorted(counts.items())), facts)
+    if matched is not None:
+        facts["rows_answered"] = matched.height
+    return Summary("trajectories", day, reader.num_records, dict(sorted(counts.items())), facts)
 
 
-PARSER_VERSION = "1"
-"""Raise it when a parser changes what it reads out of the same record."""
+_DECIDED = ("trajectory_id", "reason", "evidence")
 
 
-def _rows(
-    raw: Path, files: list[Path], config: CurationConfig, purged: set[str], progress: Progress
-) -> Iterator[Row]:
-    ids = UniqueIds()
-    for number, path in enumerate(files, start=1):
-        records = read_records(path, max_record_bytes=config.parse.max_record_bytes)
-        relative = path.relative_to(raw).as_posix()
-        yield from rows_of(records, source=source_of(raw, path), raw_path=relative, ids=ids, purged=purged)
-        if number % 100 == 0 or path.stat().st_size > 2**26:
-            progress(f"read {number} of {len(files)} files")
+class _Reader:
+    """The rows of a partition's files, and how many raw records they were made of."""
+
+    def __init__(
+        self, raw: Path, files: list[Path], config: CurationConfig, purged: set[str], progress: Progress
+    ) -> None:
+        self.num_records = 0
+        self._raw, self._files, self._config, self._purged, self._progress = raw, files, config, purged, progress
+
+    def rows(self) -> Iterator[Row]:
+        """One row per record, files in order of path."""
+        ids = UniqueIds()
+        for number, path in enumerate(self._files, start=1):
+            relative = path.relative_to(self._raw).as_posix()
+            source = source_of(self._raw, path)
+            yield from rows_of(self._counted(path), source=source, raw_path=relative, ids=ids, purged=self._purged)
+            if number % 100 == 0:
+                self._progress(f"read {number} of {len(self._files)} files")
+
+    def _counted(self, path: Path) -> Iterator[RawRecord]:
+        for raw_record in read_records(path, max_record_bytes=self._config.parse.max_record_bytes):
+            self.num_records += 1
+            yield raw_record
 
 
-def _join(frame: pl.DataFrame, answers: pl.DataFrame, source: str) -> tuple[pl.DataFrame, int]:
-    """The frame with the answers of `source` filled in, and how many rows they reached."""
-    joined, counts = join_answers(frame.lazy(), answers, source=source)
-    return joined.collect(), counts.matched
+def _found_answers(parsed: Path, answers: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
+    """What the answers files say, per trajectory they reach: trajectory_id and the columns they fill.
+
+    Joined over the partition and not shard by shard: whether an id of the source names one task is seen only so.
+    """
+    rows = pl.scan_parquet(sorted(parsed.iterdir())).select("trajectory_id", "source", "task_id", "prompt", *_ANSWERED)
+    found = []
+    for source, table in answers:
+        mine = rows.filter(pl.col("source") == source)
+        joined, _counts = join_answers(mine, table)
+        before = mine.select("trajectory_id", *(pl.col(name).alias(f"{name}_before") for name in _ANSWERED))
+        changed = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_before")) for name in _ANSWERED)
+        both = joined.join(before, on="trajectory_id", how="left").filter(changed)
+        found.append(both.select("trajectory_id", *_ANSWERED).collect())
+    return pl.concat(found).unique("trajectory_id", keep="first", maintain_order=True)
 
 
-def _no_decisions(day: str, config: CurationConfig, versions: dict[str, str]) -> pl.DataFrame:
-    empty = pl.DataFrame(schema={"trajectory_id": pl.String, "reason": TRAJECTORIES["reason"], "evidence": pl.String})
-    return decisions_of(empty, stage="trajectories", day=day, config_hash=config.content_hash(), versions=versions)
+def _with_answers(rows: pl.DataFrame, matched: pl.DataFrame | None) -> pl.DataFrame:
+    """The rows with the columns an answers file filled in."""
+    if matched is None:
+        return rows
+    told = matched.rename({name: f"{name}_told" for name in _ANSWERED})
+    joined = rows.join(told, on="trajectory_id", how="left", maintain_order="left")
+    return joined.with_columns(pl.coalesce(f"{name}_told", name).alias(name) for name in _ANSWERED)

@@ -74,14 +74,10 @@ def ngrams_of(benchmarks: Mapping[str, pl.DataFrame], ngram_words: int) -> pl.Da
 def _window_frame(windows: HashedWords, num_words: np.ndarray, items: pl.Series, name: str) -> pl.DataFrame:
     columns = {
         "ngram": windows.hashes,
-        "num_words": np.repeat(num_words, windows.counts),
+        "num_words": np.repeat(num_words, windows.counts).astype(np.uint32),
         "item": np.repeat(items.to_numpy(), windows.counts),
     }
-    return (
-        pl.DataFrame(columns)
-        .select("ngram", "num_words", pl.lit(name).alias("benchmark"), "item")
-        .cast(dict(BENCHMARK_NGRAMS))
-    )
+    return pl.DataFrame(columns).with_columns(benchmark=pl.lit(name)).select(*BENCHMARK_NGRAMS)
 
 
 def _records(raw: bytes, path: Path) -> Iterator[Any]:

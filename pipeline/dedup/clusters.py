@@ -27,10 +27,11 @@ def cluster_tasks(tasks: pl.DataFrame, gate: DuplicateGate) -> pl.DataFrame:
     `gate.task_threshold` with the chance of `signatures.MIN_RECALL`. A task without a prompt is alone.
 
     Grain: one row per task_id, in order of task_id.
-    Reads: task_id String, prompt String; of a task named twice the first prompt in order counts.
+    Reads: task_id String, prompt String; of a task named twice one prompt counts, whatever the order.
     Writes: the columns of CLUSTERS.
     """
-    tasks = tasks.select("task_id", prompt=normalise(pl.col("prompt"))).unique("task_id").sort("task_id")
+    tasks = tasks.select("task_id", prompt=normalise(pl.col("prompt"))).sort("task_id", "prompt", nulls_last=True)
+    tasks = tasks.unique("task_id", keep="first", maintain_order=True)
     distinct = tasks.filter(pl.col("prompt").fill_null("") != "").select("prompt").unique(maintain_order=True)
     distinct = distinct.with_columns(group=pl.Series(_resembling(distinct["prompt"], gate), dtype=pl.UInt32))
     together = tasks.join(distinct, on="prompt", how="left", maintain_order="left")
@@ -54,9 +55,8 @@ def assign_splits(clusters: pl.DataFrame, previous: pl.DataFrame, config: SplitC
     dealt = pl.DataFrame({"cluster_id": names, "dealt": [_deal(name, config) for name in names]})
     dealt = dealt.cast({"cluster_id": pl.String, "dealt": pl.String})
     is_train = pl.col("split") == "train"
-    of_cluster = (
-        pl.when((~is_train).any().over("cluster_id")).then(pl.lit("val")).when(is_train.any().over("cluster_id"))
-    ).then(pl.lit("train"))
+    any_held_out, any_train = (~is_train).any().over("cluster_id"), is_train.any().over("cluster_id")
+    of_cluster = pl.when(any_held_out).then(pl.lit("val")).when(any_train).then(pl.lit("train"))
     return (
         joined.join(dealt, on="cluster_id", how="left", maintain_order="left")
         .with_columns(split=pl.coalesce("split", of_cluster, "dealt"))

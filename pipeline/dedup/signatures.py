@@ -4,7 +4,7 @@ from hashlib import blake2b
 
 import numpy as np
 import polars as pl
-from rensa import RMinHash
+from rensa import RMinHash  # pyright: ignore[reportAttributeAccessIssue] - rensa has no stubs
 
 from pipeline.config import DuplicateGate
 from pipeline.dedup.words import HashedWords, fold, hash_windows, hash_words, normalise, slices, split_words
@@ -48,6 +48,8 @@ def band_shape(threshold: float, num_permutations: int, min_recall: float = MIN_
 def index_scheme(gate: DuplicateGate) -> str:
     """What two rows must have in common for their bands to be comparable: the signature's making, in one word."""
     bands, rows = band_shape(gate.threshold, gate.num_permutations)
+    if not gate.near:
+        return "exact"
     return f"rminhash{RMinHash.ALGORITHM_VERSION}-words{gate.shingle_words}-bands{bands}x{rows}"
 
 

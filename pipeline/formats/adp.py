@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from pipeline.formats.base import Parsed, message, pair_by_position, tool_call
-from pipeline.formats.fields import dict_of, json_or, list_at, some, text_of, wanted
+from pipeline.formats.fields import answer_last_call, dict_of, json_or, list_at, object_at, some, text_of, wanted
 from pipeline.formats.outcomes import as_bool
 from pipeline.formats.tool_schemas import openai_tools
 from pipeline.schema import Message
@@ -55,20 +55,20 @@ class Adp:
                     messages.append(message("assistant", text_of(item.get("content"))))
                     continue
                 seen = _seen(item, kind, "tool" if open_call else "user")
-                messages.append(seen)
+                answer_last_call(messages, seen) if open_call else messages.append(seen)
                 if seen["role"] == "user" and kind == "text_observation" and not acted:
                     task = seen["content"]
                 open_call = False
             else:
                 raise wanted(f"{where}.class_", "an observation or action of the protocol", kind)
-        details = record.get("details") if isinstance(record.get("details"), dict) else {}
+        details = object_at(record, "details")
         return Parsed(
             messages=pair_by_position(messages),
             prompt=task,
             tools=openai_tools(details["tools"]) if details.get("tools") else None,
             final_answer=final,
             success=_resolved(details),
-            metadata=some(id=record["id"], **{key: held for key, held in details.items() if key not in ("tools", "id")}),
+            metadata=some(**{key: held for key, held in details.items() if key != "tools"} | {"id": record["id"]}),
         )
 
 
@@ -109,4 +109,4 @@ def _resolved(details: dict[str, Any]) -> bool | None:
     return told if told is not None or not isinstance(report, dict) else as_bool(report.get("resolved"))
 
 
-adp = Adp()
+ADP = Adp()

@@ -9,7 +9,10 @@ from pipeline.formats.hermes import calls_of, read_payload
 from pipeline.schema import Message, ToolCall
 
 _TAG = re.compile(r"<(user|think|tool_call|obs|response)>\s*(.*?)\s*</\1>", re.DOTALL)
-_TOOL = re.compile(r"^\d+\. Name: (?P<name>.*)\nDescription: (?P<description>.*)\nParameters: (?P<parameters>\{.*\})[ \t]*$", re.MULTILINE)
+_TOOL = re.compile(
+    r"^\d+\. Name: (?P<name>.*)\nDescription: (?P<description>.*)\nParameters: (?P<parameters>\{.*\})[ \t]*$",
+    re.MULTILINE,
+)
 _HISTORY = "**Dialogue Records History**"
 _JSON_TYPES = {
     "str": "string",
@@ -37,7 +40,11 @@ class AlpacaToolFormat:
         if not isinstance(record, dict):
             return False
         history, output = record.get("input"), record.get("output")
-        if not isinstance(history, str) or not isinstance(output, str) or not isinstance(record.get("instruction"), str):
+        if (
+            not isinstance(history, str)
+            or not isinstance(output, str)
+            or not isinstance(record.get("instruction"), str)
+        ):
             return False
         return "<user>" in history and ("<tool_call>" in output or "<response>" in output or "<think>" in output)
 

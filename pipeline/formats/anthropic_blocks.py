@@ -26,17 +26,18 @@ class BlockReader:
         thoughts: list[str] = []
         calls: list[ToolCall] = []
         for block in content:
-            kind = block.get("type") if isinstance(block, dict) else type(block).__name__
+            if not isinstance(block, dict):
+                texts.append(text_of(block) or "")
+                continue
+            kind = _kind(block)
             if kind == "text":
                 texts.append(text_of(block.get("text")) or "")
             elif kind == "thinking":
                 thoughts.append(text_of(block.get("thinking")) or "")
             elif kind in _CALLS:
                 calls.append(tool_call(text_of(block.get("name")), block.get("input"), text_of(block.get("id"))))
-            elif kind == "str":
-                texts.append(block)
             elif not _is_result(kind):
-                self.unknown[str(kind)] += 1
+                self.unknown[kind] += 1
         return message(
             "assistant",
             "\n".join(texts) if texts else None,
@@ -51,16 +52,19 @@ class BlockReader:
         messages: list[Message] = []
         parts: list[Any] = []
         for block in content:
-            kind = block.get("type") if isinstance(block, dict) else type(block).__name__
+            if not isinstance(block, dict):
+                parts.append(block)
+                continue
+            kind = _kind(block)
             if _is_result(kind):
                 self._flush(parts, messages)
                 messages.append(self.result(block))
-            elif kind in ("text", "image", "str"):
+            elif kind in ("text", "image"):
                 parts.append(block)
             elif kind == "document":
                 parts.append(_document_text(block))
             else:
-                self.unknown[str(kind)] += 1
+                self.unknown[kind] += 1
         self._flush(parts, messages)
         return messages
 
@@ -68,7 +72,7 @@ class BlockReader:
         """The observations of server tools, which stand inside the assistant's own content."""
         if not isinstance(content, list):
             return []
-        return [self.result(block) for block in content if isinstance(block, dict) and _is_result(block.get("type"))]
+        return [self.result(block) for block in content if isinstance(block, dict) and _is_result(_kind(block))]
 
     def result(self, block: dict[str, Any]) -> Message:
         """One observation from a tool_result block or its kin."""
@@ -92,14 +96,20 @@ class BlockReader:
 def holds_blocks(content: Any) -> bool:
     """Whether a content is a list that only Anthropic's API writes: a call, a result or a thought among its blocks."""
     return isinstance(content, list) and any(
-        isinstance(block, dict) and (block.get("type") in _CALLS or block.get("type") in ("tool_result", "thinking"))
+        isinstance(block, dict) and (_kind(block) in _CALLS or _kind(block) in ("tool_result", "thinking"))
         for block in content
     )
 
 
-def _is_result(kind: Any) -> bool:
+def _kind(block: dict[str, Any]) -> str:
+    """A block's type by name; what is no name counts under its text."""
+    kind = block.get("type")
+    return kind if isinstance(kind, str) else f"{kind}"
+
+
+def _is_result(kind: str) -> bool:
     """Whether a block type is tool_result, mcp_tool_result, web_search_tool_result and so on."""
-    return isinstance(kind, str) and kind.endswith("tool_result")
+    return kind.endswith("tool_result")
 
 
 def _is_document(part: Any) -> bool:

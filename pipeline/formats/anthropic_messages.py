@@ -4,7 +4,7 @@ from typing import Any
 
 from pipeline.formats.anthropic_blocks import BlockReader, holds_blocks
 from pipeline.formats.base import Parsed, content_text, message
-from pipeline.formats.fields import dict_of, list_at, some, wanted
+from pipeline.formats.fields import dict_of, list_at, object_at, some, wanted
 from pipeline.formats.tool_schemas import openai_tools
 from pipeline.schema import Message
 
@@ -36,16 +36,17 @@ class AnthropicMessages:
             messages.append(message("system", system))
         for index, item in enumerate(list_at(request, "messages", "anthropic_messages")):
             _append(reader, messages, dict_of(item, f"messages[{index}]"), f"messages[{index}]")
-        response = next((record[key] for key in ("response", "output") if key in record), None) if request is not record or isinstance(record, dict) else None
-        if isinstance(response, dict) and response.get("role") == "assistant":
+        holder = record if isinstance(record, dict) else {}
+        response = object_at(holder, "response") or object_at(holder, "output")
+        if response.get("role") == "assistant":
             _append(reader, messages, response, "response")
         return Parsed(
             messages=messages,
             tools=openai_tools(request.get("tools")),
             metadata=some(
                 model=request.get("model"),
-                id=record.get("id") if isinstance(record, dict) else None,
-                stop_reason=response.get("stop_reason") if isinstance(response, dict) else None,
+                id=holder.get("id"),
+                stop_reason=response.get("stop_reason"),
                 error_call_ids=reader.error_call_ids,
                 unknown_blocks=dict(reader.unknown),
             ),
@@ -79,4 +80,4 @@ def _any_blocks(messages: list[Any]) -> bool:
     return any(isinstance(item, dict) and "role" in item and holds_blocks(item.get("content")) for item in messages)
 
 
-anthropic_messages = AnthropicMessages()
+ANTHROPIC_MESSAGES = AnthropicMessages()

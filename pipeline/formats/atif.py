@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipeline.formats.base import Parsed, content_text, message, tool_call
-from pipeline.formats.fields import dict_of, list_at, some, text_of, wanted
+from pipeline.formats.fields import dict_of, list_at, object_at, some, text_of, wanted, word_at
 from pipeline.formats.outcomes import as_bool, as_number
 from pipeline.formats.tool_schemas import openai_tools
 from pipeline.schema import Message, ToolCall
@@ -55,8 +55,8 @@ class Atif:
             if isinstance(actor, str):
                 speakers[str(len(messages))] = actor
             _append_step(messages, step, f"steps[{index}]", subagents)
-        agent = record.get("agent") if isinstance(record.get("agent"), dict) else {}
-        outcome = pile.get("outcome") if isinstance(pile.get("outcome"), dict) else {}
+        agent = object_at(record, "agent")
+        outcome = object_at(pile, "outcome")
         return Parsed(
             messages=messages,
             tools=openai_tools(agent["tool_definitions"]) if agent.get("tool_definitions") is not None else None,
@@ -84,7 +84,7 @@ class Atif:
 
 def _append_step(messages: list[Message], step: dict[str, Any], where: str, subagents: dict[str, Any]) -> None:
     """Append one step's message and what came back to it."""
-    role = _ROLES.get(step.get("source", ""))
+    role = _ROLES.get(word_at(step, "source"))
     if role is None:
         raise wanted(f"{where}.source", "system, user or agent", step.get("source"))
     text, images = content_text(step.get("message"))
@@ -115,7 +115,7 @@ def _calls(step: dict[str, Any], where: str) -> list[ToolCall]:
     """The step's calls; arguments that could not be decoded stand as the model emitted them where that was kept."""
     raw = _pile(step).get("calls")
     calls: list[ToolCall] = []
-    for k, call in enumerate(step.get("tool_calls") or ()):
+    for k, call in enumerate(list_at(step, "tool_calls", where) if step.get("tool_calls") else ()):
         call = dict_of(call, f"{where}.tool_calls[{k}]")
         call_id, arguments = text_of(call.get("tool_call_id")), call.get("arguments")
         kept = raw.get(call_id) if isinstance(raw, dict) else None
@@ -137,4 +137,4 @@ def _own_id(record: dict[str, Any]) -> Any:
     return record.get("trajectory_id") or record.get("session_id")
 
 
-atif = Atif()
+ATIF = Atif()

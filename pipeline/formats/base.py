@@ -16,10 +16,10 @@ _IMAGE_PARTS = ("image", "image_url", "input_image")
 
 @dataclass(slots=True)
 class Parsed:
-    """One record as its format read it: messages in order, and whatever the source had beside them.
+    r"""One record as its format read it: messages in order, and whatever the source had beside them.
 
     `prompt` is the task as asked, without system text and few-shot demonstrations; None: the first user message.
-    `final_answer` only where the protocol marks one (`\\boxed`, `<solution>`, `finish[…]`); else it is taken from
+    `final_answer` only where the protocol marks one (`\boxed`, `<solution>`, `finish[…]`); else it is taken from
     the last assistant message later. `tools` is a list of OpenAI-style function schemas, None where undeclared.
     `is_trace` is False for a record that holds a question, perhaps with its answer, and no attempt at it.
     """

@@ -8,7 +8,9 @@ from pipeline.formats.base import Parsed, content_text, message, pair_by_positio
 from pipeline.formats.inline import last_boxed
 from pipeline.schema import Message
 
-_WIRE = re.compile(r"<\|(system|user|text|code|execution)\|>(.*?)(?:<\|endofblock\|>|(?=<\|(?:text|code|execution)\|>)|\Z)", re.DOTALL)
+_WIRE = re.compile(
+    r"<\|(system|user|text|code|execution)\|>(.*?)(?:<\|endofblock\|>|(?=<\|(?:text|code|execution)\|>)|\Z)", re.DOTALL
+)
 _TEXT_KEYS = ("text", "response", "output", "completion", "generation", "prediction")
 _QUESTION_KEYS = ("question", "problem", "prompt", "instruction", "query", "input")
 _BLOCK_ROLES = frozenset({"text", "code", "execution"})

@@ -58,6 +58,8 @@ def read_messages(items: list[Any], where: str = "messages") -> list[Message]:
         if known is None:
             raise FormatError(f"{where}[{index}].role: want system, user, assistant or tool, found {role!r}")
         content = item.get("content")
+        if type(content) is list:
+            _check_parts(content, f"{where}[{index}].content")
         if known == "tool":
             if users_own and _answers_user(item, users_own):
                 continue
@@ -185,6 +187,14 @@ def _from_blocks(role: str, content: list[Any]) -> list[Message]:
     if role == "assistant":
         return [reader.assistant(content), *reader.results_within(content)]
     return reader.user(content)
+
+
+def _check_parts(parts: list[Any], where: str) -> None:
+    """Raise FormatError where a content part's type is not a text."""
+    for k, part in enumerate(parts):
+        kind = part.get("type") if type(part) is dict else None
+        if kind is not None and type(kind) is not str:
+            raise FormatError(f"{where}[{k}].type: want text, found {type(kind).__name__}")
 
 
 def _text_or_none(value: Any) -> str | None:

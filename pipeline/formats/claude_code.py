@@ -5,7 +5,7 @@ from typing import Any
 
 from pipeline.formats.anthropic_blocks import BlockReader
 from pipeline.formats.base import Parsed
-from pipeline.formats.fields import dict_of, list_at, some, text_of, wanted
+from pipeline.formats.fields import dict_of, list_at, some, text_of, wanted, word_at
 from pipeline.schema import Message
 
 _SPEAKERS = ("user", "assistant")
@@ -77,14 +77,14 @@ def _last_chain(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if not any(isinstance(node.get("parentUuid"), str) for node in nodes):
         return nodes
     by_uuid = {node["uuid"]: node for node in nodes if isinstance(node.get("uuid"), str)}
-    leaf = next((node for node in reversed(nodes) if _speaks(node) and "uuid" in node), None)
+    leaf = next((node for node in reversed(nodes) if _speaks(node) and word_at(node, "uuid")), None)
     kept: set[str] = set()
     while leaf is not None and leaf["uuid"] not in kept:
         kept.add(leaf["uuid"])
         # A compaction starts a new root and names its predecessor elsewhere.
-        leaf = by_uuid.get(leaf.get("parentUuid") or leaf.get("logicalParentUuid") or "")
+        leaf = by_uuid.get(word_at(leaf, "parentUuid") or word_at(leaf, "logicalParentUuid"))
     _add_parallel(nodes, kept)
-    return [node for node in nodes if node.get("uuid") in kept]
+    return [node for node in nodes if word_at(node, "uuid") in kept]
 
 
 def _add_parallel(nodes: list[dict[str, Any]], kept: set[str]) -> None:
@@ -92,18 +92,18 @@ def _add_parallel(nodes: list[dict[str, Any]], kept: set[str]) -> None:
 
     Each result of parallel calls is a child of its own call's line, so that only one of them lies on a chain.
     """
-    message_ids = {_message(node).get("id") for node in nodes if node.get("uuid") in kept} - {None}
+    message_ids = {word_at(_message(node), "id") for node in nodes if word_at(node, "uuid") in kept} - {""}
     if not message_ids:
         return
     siblings = [node for node in nodes if isinstance(node.get("uuid"), str) and node["uuid"] not in kept]
     for node in siblings:
-        if node["type"] == "assistant" and _message(node).get("id") in message_ids:
+        if node["type"] == "assistant" and word_at(_message(node), "id") in message_ids:
             kept.add(node["uuid"])
     calls = {
-        block.get("id") for node in nodes if node.get("uuid") in kept for block in _blocks(node, "tool_use")
+        word_at(block, "id") for node in nodes if word_at(node, "uuid") in kept for block in _blocks(node, "tool_use")
     }
     for node in siblings:
-        if any(block.get("tool_use_id") in calls for block in _blocks(node, "tool_result")):
+        if any(word_at(block, "tool_use_id") in calls for block in _blocks(node, "tool_result")):
             kept.add(node["uuid"])
 
 
@@ -159,7 +159,10 @@ def _parsed(events: list[Any], chain: list[dict[str, Any]], others: Counter[str]
 
 def _results_after_calls(messages: list[Message]) -> list[Message]:
     """The messages with every observation written before its call's line moved behind the call."""
-    called = {call["id"]: index for index, item in enumerate(messages) for call in item["tool_calls"] or ()}
+    called: dict[str | None, int] = {}
+    for index, item in enumerate(messages):
+        for call in item["tool_calls"] or ():
+            called.setdefault(call["id"], index)
     early: dict[int, list[Message]] = {}
     rest: list[tuple[int, Message]] = []
     for index, item in enumerate(messages):
@@ -239,4 +242,4 @@ def _blocks(event: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     return [b for b in content if isinstance(b, dict) and b.get("type") == kind] if isinstance(content, list) else []
 
 
-claude_code = ClaudeCode()
+CLAUDE_CODE = ClaudeCode()

@@ -143,7 +143,9 @@ def _turns(record: Any) -> list[dict[str, Any]] | None:
     """The role/content messages: the record itself, `state.history`, `messages` or `conversations`."""
     if isinstance(record, dict):
         state = record.get("state")
-        record = state.get("history") if isinstance(state, dict) else record.get("messages", record.get("conversations"))
+        record = (
+            state.get("history") if isinstance(state, dict) else record.get("messages", record.get("conversations"))
+        )
     if isinstance(record, list) and record and all(isinstance(turn, dict) and "role" in turn for turn in record):
         return record
     return None

@@ -6,6 +6,7 @@ import orjson
 
 from pipeline.errors import FormatError
 from pipeline.formats.base import json_text
+from pipeline.schema import Message
 
 
 def wanted(where: str, want: str, found: Any) -> FormatError:
@@ -20,6 +21,18 @@ def list_at(record: Any, key: str, where: str) -> list[Any]:
     if not isinstance(value, list):
         raise wanted(f"{where}.{key}", "a list", value)
     return value
+
+
+def object_at(record: dict[str, Any], key: str) -> dict[str, Any]:
+    """The object under `key`; empty where there is none."""
+    value = record.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def word_at(record: dict[str, Any], key: str) -> str:
+    """The text under `key`, for a name or id to look up; empty where there is none."""
+    value = record.get(key)
+    return value if isinstance(value, str) else ""
 
 
 def dict_of(value: Any, where: str) -> dict[str, Any]:
@@ -44,6 +57,19 @@ def json_or(value: Any, default: Any) -> Any:
         return orjson.loads(value)
     except orjson.JSONDecodeError:
         return default
+
+
+def answer_last_call(messages: list[Message], observation: Message) -> None:
+    """Append an observation tied to the last call of the last message, for streams where nothing else ties them.
+
+    An id made up here is the one that `pair_by_position` would make.
+    """
+    calls = messages[-1]["tool_calls"] if messages else None
+    if calls and not observation["tool_call_id"]:
+        calls[-1]["id"] = calls[-1]["id"] or f"call_{len(messages) - 1}_{len(calls) - 1}"
+        observation["tool_call_id"] = calls[-1]["id"]
+        observation["name"] = observation["name"] or calls[-1]["name"]
+    messages.append(observation)
 
 
 def some(**values: Any) -> dict[str, Any]:

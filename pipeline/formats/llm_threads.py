@@ -44,48 +44,60 @@ def main_thread(calls: Sequence[ModelCall], runs: Sequence[ToolRun]) -> tuple[Th
     """The main conversation, its missing observations filled from `runs`, and the other conversations of the trace.
 
     Calls come in order of their start. A call whose input repeats a conversation (system text aside: a handoff changes
-    it) continues it; so does one that sends only what is new. The main conversation is the longest on the outermost
-    level on which an agent works, that is, calls a tool or speaks twice; else the longest on the outermost level.
+    it) continues it; so does one that sends only the results of its calls. The main conversation is the longest on the
+    outermost level on which an agent works, that is, calls a tool or speaks twice; else the longest on the outermost.
     """
     threads: list[Thread] = []
     for call in calls:
-        thread = next((known for known in reversed(threads) if _continues(known, call)), None)
-        if thread is None:
-            thread = Thread([])
-            threads.append(thread)
-        _extend(thread, call)
+        for thread in reversed(threads):
+            start = _overlap(thread, call)
+            if start is not None:
+                _extend(thread, call, start)
+                break
+        else:
+            threads.append(Thread([*call.inputs, *call.outputs], [call]))
     working = [thread for thread in threads if _works(thread)] or threads
     outermost = min(_level(thread) for thread in working)
     candidates = [thread for thread in working if _level(thread) == outermost]
-    main = max(reversed(candidates), key=lambda thread: len(thread.messages))
+    # One that does not begin with its task is the cut-off end of another.
+    main = max(reversed(candidates), key=lambda thread: (_has_task(thread), len(thread.messages)))
+    pools: dict[int, list[ToolRun]] = {}
+    for run in runs:
+        pools.setdefault(run.level, []).append(run)
     for thread in threads:
-        fill_observations(thread.messages, [run for run in runs if run.level == _level(thread)])
+        fill_observations(thread.messages, pools.get(_level(thread), []))
     return main, [thread for thread in threads if thread is not main]
 
 
 def fill_observations(messages: list[Message], runs: list[ToolRun]) -> None:
-    """Insert, behind each call without an observation, the result of the run that was it, in place.
+    """Insert, behind each call without an observation, the result of the run that was it; takes used runs away.
 
-    A run is a call's by id; a run without id by name, one with equal arguments first.
+    A run is a call's by id; a run without id by name, one with equal arguments first. Every call takes its run, also
+    one that has its observation, so that no call gets another's result.
     """
     pair_by_position(messages)
     answered = {item["tool_call_id"] for item in messages if item["role"] == "tool"}
-    free = [run for run in runs if run.result is not None and (run.call_id is None or run.call_id not in answered)]
-    for index in range(len(messages) - 1, -1, -1):
-        missing = [call for call in messages[index]["tool_calls"] or () if call["id"] not in answered]
-        if not missing:
-            continue
-        at = index + 1
-        while at < len(messages) and messages[at]["role"] == "tool":
-            at += 1
-        found: list[Message] = []
-        # Walking back from the end, so the last fitting run is this call's and earlier ones stay for earlier calls.
-        for call in reversed(missing):
-            run = _run_of(call, free)
-            if run is not None:
-                free.remove(run)
-                found.insert(0, message("tool", run.result, tool_call_id=call["id"], name=call["name"]))
-        messages[at:at] = found
+    filled: list[Message] = []
+    waiting: list[Message] = []
+    for item in messages:
+        if item["role"] != "tool":
+            filled += waiting
+            waiting = []
+        filled.append(item)
+        for call in item["tool_calls"] or ():
+            run = _run_of(call, runs)
+            if run is None:
+                continue
+            runs.remove(run)
+            if run.result is not None and call["id"] not in answered:
+                waiting.append(message("tool", run.result, tool_call_id=call["id"], name=call["name"]))
+    messages[:] = filled + waiting
+
+
+def declared_tools(thread: Thread) -> list[dict[str, Any]] | None:
+    """The tools declared on any call of a conversation, each name once; None where none were."""
+    named = {tool["function"]["name"]: tool for call in thread.calls for tool in call.tools or ()}
+    return list(named.values()) or None
 
 
 def thread_note(thread: Thread) -> dict[str, Any]:
@@ -108,47 +120,70 @@ def _run_of(call: ToolCall, free: list[ToolRun]) -> ToolRun | None:
     named = [run for run in free if run.call_id is None and run.name == call["name"]]
     wanted = json_or(call["arguments"], call["arguments"])
     same = [run for run in named if json_or(run.arguments, run.arguments) == wanted]
-    return (same or named or [None])[-1]
+    return (same or named or [None])[0]
 
 
-def _continues(thread: Thread, call: ModelCall) -> bool:
-    """Whether this call goes on with the conversation: its input repeats it, or holds only what came since."""
+def _overlap(thread: Thread, call: ModelCall) -> int | None:
+    """From which of the conversation's messages on this call's input repeats it; None where it is another one.
+
+    0 where the input repeats it whole. More where its beginning was cut to save context, which takes two repeated
+    messages to believe. All of it where the input holds only results of calls still open.
+    """
     if _level(thread) != call.level:
-        return False
+        return None
     inputs = [item for item in call.inputs if item["role"] != "system"]
     said = [item for item in thread.messages if item["role"] != "system"]
-    if len(inputs) >= len(said):
-        return all(map(_same, said, inputs))
+    for start in range(max(0, len(said) - len(inputs)), max(len(said) - 1, 1)):
+        if all(map(_same, said[start:], inputs)):
+            return start
     open_ids = {c["id"] for item in said for c in item["tool_calls"] or () if c["id"]}
-    return bool(inputs) and all(item["role"] == "tool" and item["tool_call_id"] in open_ids for item in inputs)
+    if inputs and all(item["role"] == "tool" and item["tool_call_id"] in open_ids for item in inputs):
+        return len(said)
+    return None
 
 
-def _extend(thread: Thread, call: ModelCall) -> None:
-    """Add what this call brings to the conversation. A system text that changes on the way (handoff) is told there."""
+def _extend(thread: Thread, call: ModelCall, start: int) -> None:
+    """Add what this call brings; a message it repeats may know calls that the output before left out.
+
+    A system text that changes on the way (a handoff) stands where it changed.
+    """
     inputs = [item for item in call.inputs if item["role"] != "system"]
-    systems = [item for item in call.inputs if item["role"] == "system"]
-    if not thread.messages:
-        thread.messages = [*call.inputs, *call.outputs]
-    else:
-        said = sum(item["role"] != "system" for item in thread.messages)
-        thread.messages += inputs[said:] if len(inputs) >= said else inputs
-        known = [item["content"] for item in thread.messages if item["role"] == "system"]
-        thread.messages += [item for item in systems if item["content"] not in known]
-        thread.messages += call.outputs
+    at = 0
+    for index, known in enumerate(thread.messages):
+        if known["role"] == "system":
+            continue
+        again = inputs[at - start] if 0 <= at - start < len(inputs) else known
+        at += 1
+        if again["tool_calls"] and not known["tool_calls"]:
+            thread.messages[index] = {**known, "tool_calls": again["tool_calls"]}
+    told = {item["content"] for item in thread.messages if item["role"] == "system"}
+    thread.messages += inputs[at - start :]
+    thread.messages += [item for item in call.inputs if item["role"] == "system" and item["content"] not in told]
+    thread.messages += call.outputs
     thread.calls.append(call)
 
 
-def _same(a: Message, b: Message) -> bool:
-    """Whether two messages are one, as far as tracers repeat them: role, text and called names."""
-    if a["role"] != b["role"] or (a["content"] or "").strip() != (b["content"] or "").strip():
+def _same(known: Message, again: Message) -> bool:
+    """Whether two messages are one, as far as tracers repeat them: role, text (without a stop marker), called names."""
+    if known["role"] != again["role"] or _text(known) != _text(again):
         return False
-    return [call["name"] for call in a["tool_calls"] or ()] == [call["name"] for call in b["tool_calls"] or ()]
+    names = [call["name"] for call in known["tool_calls"] or ()]
+    return not names or names == [call["name"] for call in again["tool_calls"] or ()]
+
+
+def _text(item: Message) -> str:
+    """A message's text as it can be compared. smolagents repeats a turn with the stop sequence it was cut at."""
+    return (item["content"] or "").removesuffix("<end_code>").strip()
 
 
 def _works(thread: Thread) -> bool:
     """Whether an agent works here: it calls a tool or speaks twice."""
     spoken = [item for item in thread.messages if item["role"] == "assistant"]
     return len(spoken) > 1 or any(item["tool_calls"] for item in spoken)
+
+
+def _has_task(thread: Thread) -> bool:
+    return any(item["role"] == "user" for item in thread.messages)
 
 
 def _level(thread: Thread) -> int:

@@ -8,9 +8,14 @@ from pipeline.formats.base import Parsed, content_text, message, pair_by_positio
 from pipeline.schema import Message
 
 _FENCE = re.compile(r"```(mswea_bash_command|bash)[ \t]*\r?\n(.*?)\r?\n?```", re.DOTALL)
-_COMPLAINT = re.compile(r"\A\s*(?:Please always provide EXACTLY ONE action|Format error|Tool call error)", re.IGNORECASE)
+_COMPLAINT = re.compile(
+    r"\A\s*(?:Please always provide EXACTLY ONE action|Format error|Tool call error)", re.IGNORECASE
+)
 _SUBMIT = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
-_TASK = re.compile(r"\A\s*(?:Please solve this issue|<pr_description>|Your task):?\s*(?P<task>.*?)(?=\n\s*\nYou can execute bash|\Z)", re.DOTALL)
+_TASK = re.compile(
+    r"\A\s*(?:Please solve this issue|<pr_description>|Your task):?\s*(?P<task>.*?)(?=\n\s*\nYou can execute bash|\Z)",
+    re.DOTALL,
+)
 
 
 class MiniSweFormat:

@@ -5,7 +5,7 @@ from typing import Any
 
 from pipeline.formats.base import Parsed, content_text, message, pair_by_position, tool_call
 from pipeline.formats.chat_messages import read_calls
-from pipeline.formats.fields import dict_of, some, text_of, wanted
+from pipeline.formats.fields import dict_of, object_at, some, text_of, wanted
 from pipeline.formats.tool_schemas import openai_tools
 from pipeline.schema import Message, ToolCall
 
@@ -44,8 +44,8 @@ class OpenHands:
         events = holder.get("history") if holder else record
         for index, event in enumerate(_flat(events)):
             reader.read(dict_of(event, f"history[{index}]"), f"history[{index}]")
-        details = holder.get("metadata") if isinstance(holder.get("metadata"), dict) else {}
-        config = details.get("llm_config") if isinstance(details.get("llm_config"), dict) else {}
+        details = object_at(holder, "metadata")
+        config = object_at(details, "llm_config")
         return Parsed(
             messages=pair_by_position(reader.messages),
             tools=reader.tools,
@@ -110,7 +110,7 @@ class _EventReader:
             answered = bool(self.messages) and self.messages[-1]["role"] != "assistant"
             source = "agent" if answered else "user"
         text, images = content_text(args.get("content", event.get("content")))
-        images = images + list(args.get("image_urls") or event.get("images_urls") or ())
+        images = images + (_texts(args.get("image_urls")) or _texts(event.get("images_urls")))
         self.messages.append(message("assistant" if source == "agent" else "user", text, images=images))
 
     def _act(self, event: dict[str, Any], action: str) -> None:
@@ -123,8 +123,8 @@ class _EventReader:
             held = outputs.get("content") if isinstance(outputs, dict) else None
             self.final_answer = text_of(args.get("final_thought") or held) or None
         if isinstance(told, dict):
-            response = told.get("model_response")
-            self._call_of_event[event.get("id")] = text_of(told.get("tool_call_id"))
+            response = object_at(told, "model_response")
+            self._call_of_event[text_of(event.get("id"))] = text_of(told.get("tool_call_id"))
             said = _response_message(response)
             if said is None:
                 arguments = {key: value for key, value in args.items() if key not in _BOOKKEEPING}
@@ -144,7 +144,7 @@ class _EventReader:
             return
         arguments = {key: value for key, value in args.items() if key not in _BOOKKEEPING and value is not None}
         call_id = None if event.get("id") is None else f"event_{event['id']}"
-        self._call_of_event[event.get("id")] = call_id
+        self._call_of_event[text_of(event.get("id"))] = call_id
         self._say(thought, [tool_call(action, arguments, call_id)])
 
     def _say(self, text: str | None, calls: list[ToolCall], reasoning: str | None = None) -> None:
@@ -153,12 +153,12 @@ class _EventReader:
 
     def _observe(self, event: dict[str, Any], observation: str) -> None:
         """What the environment gave back; an error that answers no call is told to the agent as a user's turn."""
-        extras = event.get("extras") if isinstance(event.get("extras"), dict) else {}
+        extras = object_at(event, "extras")
         text, images = content_text(event.get("content"))
-        images = images + list(extras.get("image_urls") or ())
+        images = images + _texts(extras.get("image_urls"))
         told = event.get("tool_call_metadata")
         call_id = text_of(told.get("tool_call_id")) if isinstance(told, dict) else None
-        call_id = call_id or self._call_of_event.get(event.get("cause"))
+        call_id = call_id or self._call_of_event.get(text_of(event.get("cause")))
         if call_id is None and self._open <= 0:
             self.messages.append(message("user", text, images=images))
             return
@@ -176,15 +176,20 @@ def _flat(events: Any) -> list[Any]:
     return [event for entry in events for event in (entry if isinstance(entry, list) else (entry,))]
 
 
+def _texts(value: Any) -> list[str]:
+    """The texts in a list; none where it is no list."""
+    return [held for held in value if isinstance(held, str)] if isinstance(value, list) else []
+
+
 def _args(event: dict[str, Any]) -> dict[str, Any]:
     """An action's arguments; older files keep them in the event itself."""
     args = event.get("args")
     return args if isinstance(args, dict) else event
 
 
-def _response_message(response: Any) -> dict[str, Any] | None:
+def _response_message(response: dict[str, Any]) -> dict[str, Any] | None:
     """The message of the model's raw response; None where it was not kept."""
-    choices = response.get("choices") if isinstance(response, dict) else None
+    choices = response.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     held = first.get("message") if isinstance(first, dict) else None
     return held if isinstance(held, dict) and held.get("tool_calls") else None
@@ -210,4 +215,4 @@ def _is_event(value: Any) -> bool:
     )
 
 
-openhands = OpenHands()
+OPENHANDS = OpenHands()

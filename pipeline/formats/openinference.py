@@ -6,9 +6,9 @@ from typing import Any
 
 from pipeline.errors import FormatError
 from pipeline.formats.base import Parsed, message, tool_call
-from pipeline.formats.fields import dict_of, json_or, list_at, some, text_of
-from pipeline.formats.llm_threads import ModelCall, ToolRun, main_thread, thread_note
-from pipeline.formats.otlp_spans import Span, SpanFormat, in_order, nestings, read_tree
+from pipeline.formats.fields import dict_of, json_or, list_at, object_at, some, text_of
+from pipeline.formats.llm_threads import ModelCall, ToolRun, declared_tools, main_thread, thread_note
+from pipeline.formats.otlp_spans import Nesting, Span, SpanFormat, in_order, nestings, read_tree
 from pipeline.formats.tool_schemas import openai_tools
 from pipeline.schema import Message, ToolCall
 
@@ -53,7 +53,7 @@ class OpenInference(SpanFormat):
         return Parsed(
             messages=main.messages,
             prompt=text_of(example.get("question")),
-            tools=next((call.tools for call in main.calls if call.tools), None),
+            tools=declared_tools(main),
             ground_truth=text_of(example.get("true_answer")),
             metadata=some(
                 trace_id=spans[0].trace_id,
@@ -86,7 +86,7 @@ def _is_tool(span: Span) -> bool:
     return span.attributes.get(_KIND) == "TOOL"
 
 
-def _model_call(span: Span, nesting: Any) -> ModelCall:
+def _model_call(span: Span, nesting: Nesting) -> ModelCall:
     attributes = span.attributes
     tools = [held.get("tool", {}).get("json_schema") for held in indexed(attributes, "llm.tools.")]
     return ModelCall(
@@ -134,7 +134,7 @@ def indexed(attributes: dict[str, Any], prefix: str) -> list[dict[str, Any]]:
 
 
 def _list_in(holder: dict[str, Any], key: str, inner: str) -> list[dict[str, Any]]:
-    """The objects under `key.0.inner`, `key.1.inner`, …"""
+    """The objects under `key.0.inner`, `key.1.inner` and so on."""
     held = holder.get(key)
     if not isinstance(held, dict):
         return []
@@ -199,7 +199,7 @@ def _add_calls(messages: list[Message], calls: list[ToolCall]) -> None:
 
 
 def _call(held: dict[str, Any]) -> ToolCall:
-    function = held.get("function") if isinstance(held.get("function"), dict) else {}
+    function = object_at(held, "function")
     return tool_call(text_of(function.get("name")), function.get("arguments"), text_of(held.get("id")))
 
 
@@ -225,7 +225,7 @@ def _smolagents_calls(text: str) -> list[ToolCall] | None:
 
 
 def _image(part: dict[str, Any]) -> str | None:
-    """The address of an image part: `image.image.url`."""
+    """The address of an image part."""
     held: Any = part.get("image")
     while isinstance(held, dict):
         if isinstance(held.get("url"), str):
@@ -247,4 +247,4 @@ def _example(spans: list[Span]) -> dict[str, Any]:
     return {}
 
 
-openinference = OpenInference()
+OPENINFERENCE = OpenInference()

@@ -5,7 +5,7 @@ from typing import Any
 from pipeline.errors import FormatError
 from pipeline.formats.base import Parsed, message, tool_call
 from pipeline.formats.fields import json_or, some, text_of
-from pipeline.formats.llm_threads import ModelCall, ToolRun, main_thread, thread_note
+from pipeline.formats.llm_threads import ModelCall, ToolRun, declared_tools, main_thread, thread_note
 from pipeline.formats.otlp_spans import Span, SpanFormat, nestings
 from pipeline.formats.tool_schemas import openai_tools
 from pipeline.schema import Message, ToolCall
@@ -37,7 +37,10 @@ class OtlpGenAi(SpanFormat):
             )
             for span in spans
             if not _is_agent(span) and "gen_ai.output.messages" in span.attributes
-        ] or [_whole(span, nested[span.span_id].level) for span in spans if "pydantic_ai.all_messages" in span.attributes]
+        ]
+        if not calls:
+            whole = [span for span in spans if "pydantic_ai.all_messages" in span.attributes]
+            calls = [_whole(span, nested[span.span_id].level) for span in whole]
         if not calls:
             raise FormatError(
                 f"trace {spans[0].trace_id if spans else '?'}: want a span with gen_ai.output.messages, found none in "
@@ -47,12 +50,14 @@ class OtlpGenAi(SpanFormat):
         main, others = main_thread(calls, runs)
         return Parsed(
             messages=main.messages,
-            tools=next((call.tools for call in main.calls if call.tools), None),
+            tools=declared_tools(main),
             metadata=some(
                 trace_id=spans[0].trace_id,
                 agents=list(dict.fromkeys(call.agent for call in main.calls if call.agent)),
                 model=main.calls[-1].model,
-                conversation_id=next((s.attributes["gen_ai.conversation.id"] for s in spans if "gen_ai.conversation.id" in s.attributes), None),
+                conversation_id=next(
+                    filter(None, (span.attributes.get("gen_ai.conversation.id") for span in spans)), None
+                ),
                 other_threads=[thread_note(thread) for thread in others],
                 failed_spans=[span.name for span in spans if span.failed],
                 spans=len(spans),
@@ -145,9 +150,7 @@ def _append(messages: list[Message], role: str, item: dict[str, Any]) -> None:
     if texts or calls or thoughts or images or not parts:
         role = role if role in ("system", "assistant") else "user"
         text = "\n".join(texts) if texts else None
-        messages.append(
-            message(role, text, reasoning="\n".join(thoughts) or None, tool_calls=calls, images=images)
-        )
+        messages.append(message(role, text, reasoning="\n".join(thoughts) or None, tool_calls=calls, images=images))
 
 
 def _media(part: dict[str, Any]) -> str:
@@ -165,4 +168,4 @@ def _texts(parts: list[Any]) -> str | None:
     return "\n".join(text for text in texts if text) or None
 
 
-otlp_genai = OtlpGenAi()
+OTLP_GENAI = OtlpGenAi()

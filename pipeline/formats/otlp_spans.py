@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.formats.fields import dict_of, list_at, text_of
+from pipeline.formats.fields import dict_of, list_at, object_at, text_of
 
 MAX_DEPTH = 10_000
 
@@ -67,7 +67,7 @@ def attribute_names(span: dict[str, Any]) -> Iterator[str]:
 
 def read_span(raw: dict[str, Any]) -> Span:
     """One raw span of an OTLP export or of the SDK's JSON."""
-    context = raw["context"] if isinstance(raw.get("context"), dict) else {}
+    context = object_at(raw, "context")
     attributes = raw.get("attributes")
     if isinstance(attributes, list):
         attributes = {
@@ -75,7 +75,7 @@ def read_span(raw: dict[str, Any]) -> Span:
             for entry in attributes
             if isinstance(entry, dict) and isinstance(entry.get("key"), str)
         }
-    status = raw.get("status") if isinstance(raw.get("status"), dict) else {}
+    status = object_at(raw, "status")
     code = status.get("code", status.get("status_code"))
     return Span(
         trace_id=trace_id_of(raw) or "",

@@ -21,7 +21,9 @@ ACTION = re.compile(
 )
 FINAL = re.compile(r"^[ \t]*Final Answer[ \t]*:[ \t]*([\s\S]*)\Z", re.MULTILINE)
 OBSERVED = re.compile(r"\A\s*Observation[ \t]*\d*[ \t]*:[ \t]*")
-OUTCOME = re.compile(r"\A(?:Episode finished, reward = (?P<reward>\w+(?:\.\d+)?)|Answer is (?P<verdict>CORRECT|INCORRECT))")
+OUTCOME = re.compile(
+    r"\A(?:Episode finished, reward = (?P<reward>\w+(?:\.\d+)?)|Answer is (?P<verdict>CORRECT|INCORRECT))"
+)
 _THOUGHT = re.compile(r"\A\s*Thought[ \t]*\d*[ \t]*:[ \t]*")
 _LABEL = r"^[ \t]*(Thought|Action[ _]Input|Action|Observation|Final Answer)[ \t]*{number}[ \t]*:[ \t]*"
 _PLAIN = re.compile(_LABEL.format(number=r"\d*"), re.MULTILINE)

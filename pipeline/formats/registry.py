@@ -5,21 +5,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import FormatError
+from pipeline.formats.adp import ADP
+from pipeline.formats.agent_reward_bench import AGENT_REWARD_BENCH
 from pipeline.formats.alpaca_tool import ALPACA_TOOL
+from pipeline.formats.anthropic_managed import ANTHROPIC_MANAGED
+from pipeline.formats.anthropic_messages import ANTHROPIC_MESSAGES
 from pipeline.formats.api_bank import API_BANK
+from pipeline.formats.atif import ATIF
 from pipeline.formats.base import Format
 from pipeline.formats.bfcl import BFCL, BFCL_REPLAY
 from pipeline.formats.blocks import BLOCKS
+from pipeline.formats.claude_code import CLAUDE_CODE
 from pipeline.formats.codeact import CODEACT
 from pipeline.formats.display_text import DISPLAY_TEXT
+from pipeline.formats.graded_sample import GRADED_SAMPLE
 from pipeline.formats.hermes import HERMES
+from pipeline.formats.langsmith import LANGSMITH
 from pipeline.formats.mini_swe import MINI_SWE
 from pipeline.formats.openai_chat import OPENAI_CHAT
+from pipeline.formats.openhands import OPENHANDS
+from pipeline.formats.openinference import OPENINFERENCE
+from pipeline.formats.otlp import OTLP_GENAI
 from pipeline.formats.questions import QUESTIONS
 from pipeline.formats.react import REACT_ALPACA, REACT_CHAT, REACT_TEXT
 from pipeline.formats.search_tags import SEARCH_TAGS
 from pipeline.formats.sharegpt import SHAREGPT
-from pipeline.formats.swe_agent_chat import SWE_AGENT_CHAT
+from pipeline.formats.swe_agent import SWE_AGENT
 from pipeline.formats.tir import TIR
 from pipeline.formats.toolbench import TOOLBENCH
 from pipeline.formats.tooltalk import TOOLTALK
@@ -27,13 +38,25 @@ from pipeline.formats.verl import VERL
 from pipeline.formats.who_and_when import MULTI_AGENT_CHAT
 
 FORMATS: tuple[Format, ...] = (
+    # event streams, spans and step lists: recognised by their envelope
+    CLAUDE_CODE,
+    ANTHROPIC_MANAGED,
+    OPENINFERENCE,
+    OTLP_GENAI,
+    LANGSMITH,
+    ATIF,
+    OPENHANDS,
+    SWE_AGENT,
+    ADP,
+    AGENT_REWARD_BENCH,
+    GRADED_SAMPLE,
+    ANTHROPIC_MESSAGES,
     # recognised by keys that no other family has
     VERL,
     BFCL_REPLAY,
     BFCL,
     TOOLTALK,
     MULTI_AGENT_CHAT,
-    SWE_AGENT_CHAT,
     DISPLAY_TEXT,
     # text protocols: their markers are narrower than a chat's
     API_BANK,

@@ -5,7 +5,7 @@ from typing import Any
 
 from pipeline.formats.base import Parsed, content_text, message, pair_by_position, tool_call
 from pipeline.formats.chat_messages import read_calls
-from pipeline.formats.fields import dict_of, list_at, some, text_of, wanted
+from pipeline.formats.fields import answer_last_call, dict_of, list_at, object_at, some, text_of, wanted, word_at
 from pipeline.formats.outcomes import as_bool
 from pipeline.schema import Message, ToolCall
 
@@ -33,7 +33,7 @@ class SweAgent:
                 return "exit_status" in record and "generated_patch" in record
             first = steps[0]
             if isinstance(first, dict) and "role" in first:
-                return "text" in first and first["role"] in _ROLES
+                return "text" in first and word_at(first, "role") in _ROLES
             return isinstance(first, dict) and "action" in first and "observation" in first
         if not isinstance(history, list) or not history or not isinstance(history[0], dict):
             return False
@@ -61,7 +61,7 @@ def _nebius(record: dict[str, Any], turns: list[Any]) -> Parsed:
             open_call = said["tool_calls"] is not None
             messages.append(said)
         else:
-            messages.append(message("tool" if open_call else "user", text))
+            answer_last_call(messages, message("tool", text)) if open_call else messages.append(message("user", text))
             open_call = False
     return Parsed(
         messages=pair_by_position(messages),
@@ -78,11 +78,13 @@ def _nebius(record: dict[str, Any], turns: list[Any]) -> Parsed:
 
 def _traj(record: dict[str, Any]) -> Parsed:
     """A .traj file."""
-    steps = [dict_of(step, f"trajectory[{k}]") for k, step in enumerate(record.get("trajectory") or [])]
+    told = list_at(record, "trajectory", "swe_agent") if record.get("trajectory") else []
+    steps = [dict_of(step, f"trajectory[{k}]") for k, step in enumerate(told)]
     history = list_at(record, "history", "swe_agent") if "history" in record else []
     messages: list[Message] = []
     demos = turns = 0
     open_call = False
+    last_action: str | None = None
     for index, item in enumerate(history):
         where = f"history[{index}]"
         item = dict_of(item, where)
@@ -95,16 +97,21 @@ def _traj(record: dict[str, Any]) -> Parsed:
             said = _said(item, text, where)
             open_call = said["tool_calls"] is not None
             turns += 1
+            last_action = text_of(item.get("action"))
             messages.append(said)
         elif role == "tool" or (role == "user" and open_call):
             ids = item.get("tool_call_ids")
             call_id = text_of(ids[0]) if isinstance(ids, list) and ids else text_of(item.get("tool_call_id"))
-            messages.append(message("tool", text, tool_call_id=call_id, images=images))
+            observation = message("tool", text, tool_call_id=call_id, images=images)
+            if open_call and role == "user":
+                answer_last_call(messages, observation)
+            else:
+                messages.append(observation)
             open_call = role == "tool" and open_call
         else:
             messages.append(message(role, text, images=images))
-    _append_missing(messages, steps, turns)
-    info = record.get("info") if isinstance(record.get("info"), dict) else {}
+    _append_missing(messages, steps, _steps_told(steps, turns, last_action))
+    info = object_at(record, "info")
     submission = text_of(info.get("submission"))
     return Parsed(
         messages=pair_by_position(messages),
@@ -119,12 +126,21 @@ def _traj(record: dict[str, Any]) -> Parsed:
     )
 
 
-def _append_missing(messages: list[Message], steps: list[dict[str, Any]], turns: int) -> None:
-    """Append the steps that history does not hold: the last observation, often the whole last step."""
-    native = any(call["id"] for item in messages for call in item["tool_calls"] or ())
-    if steps and turns == len(steps) and messages and messages[-1]["role"] == "assistant":
-        _append_observation(messages, steps[-1])
-    for step in steps[turns:]:
+def _steps_told(steps: list[dict[str, Any]], turns: int, last_action: str | None) -> int:
+    """How many steps the history covers: to the step of its last action; history may leave out steps in between."""
+    if turns and last_action is not None:
+        for index in range(len(steps) - 1, -1, -1):
+            if text_of(steps[index].get("action")) == last_action:
+                return index + 1
+    return turns
+
+
+def _append_missing(messages: list[Message], steps: list[dict[str, Any]], told: int) -> None:
+    """Append what history does not hold: the last told step's observation, and the steps after it."""
+    native = any(call["name"] != _SHELL for item in messages for call in item["tool_calls"] or ())
+    if 0 < told <= len(steps) and messages[-1]["role"] == "assistant":
+        _append_observation(messages, steps[told - 1])
+    for step in steps[told:]:
         action = (text_of(step.get("action")) or "").strip()
         said = message("assistant", (text_of(step.get("thought")) or "").strip() or None)
         if native and action.isidentifier():
@@ -139,7 +155,7 @@ def _append_observation(messages: list[Message], step: dict[str, Any]) -> None:
     """Append what the environment answered to the last message, if that called something."""
     observation = step.get("observation")
     if observation is not None and messages[-1]["tool_calls"]:
-        messages.append(message("tool", text_of(observation)))
+        answer_last_call(messages, message("tool", text_of(observation)))
 
 
 def _said(item: dict[str, Any], text: str | None, where: str) -> Message:
@@ -158,12 +174,11 @@ def _said(item: dict[str, Any], text: str | None, where: str) -> Message:
 
 def _typed(text: str) -> Message:
     """A turn in SWE-agent's text protocol: the last fenced block is the command, the text around it the thought."""
-    fence = None
-    for fence in _FENCE.finditer(text):
-        pass
-    command = fence.group(1).strip() if fence else ""
-    if fence is None or not command:
+    fences = list(_FENCE.finditer(text))
+    command = fences[-1].group(1).strip() if fences else ""
+    if not command:
         return message("assistant", text)
+    fence = fences[-1]
     thought = f"{text[: fence.start()].strip()}\n{text[fence.end() :].strip()}".strip()
     return message("assistant", thought or None, tool_calls=[_shell(command)])
 
@@ -174,10 +189,10 @@ def _shell(command: str) -> ToolCall:
 
 def _role(item: dict[str, Any], where: str) -> str:
     """The role in our words. Raises FormatError for one SWE-agent does not have."""
-    role = _ROLES.get(item.get("role", ""))
+    role = _ROLES.get(word_at(item, "role"))
     if role is None:
         raise wanted(f"{where}.role", f"one of {', '.join(_ROLES)}", item.get("role"))
     return role
 
 
-swe_agent = SweAgent()
+SWE_AGENT = SweAgent()

@@ -7,7 +7,9 @@ from pipeline.errors import FormatError
 from pipeline.formats.base import Parsed, message, tool_call
 from pipeline.formats.inline import Mark, inline_messages, last_boxed
 
-_FENCE = re.compile(r"^[ \t]*```(python|py|output)[ \t]*\r?\n(.*?)(?:^[ \t]*```[ \t]*$\r?\n?|\Z)", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(
+    r"^[ \t]*```(python|py|output)[ \t]*\r?\n(.*?)(?:^[ \t]*```[ \t]*$\r?\n?|\Z)", re.MULTILINE | re.DOTALL
+)
 _TEXT_KEYS = ("output", "response", "solution", "generation", "completion", "prediction", "model_output")
 _QUESTION_KEYS = ("question", "problem", "prompt", "instruction", "query", "input")
 

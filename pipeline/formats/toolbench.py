@@ -63,9 +63,7 @@ def _tree(record: dict[str, Any]) -> Parsed:
         tools=_schemas(told.get("function")),
         final_answer=_final_answer(finish),
         success=win if isinstance(win, bool) else None,
-        metadata={
-            key: told[key] for key in ("finish_type", "query_count", "total_tokens", "valid_data") if key in told
-        }
+        metadata={key: told[key] for key in ("finish_type", "query_count", "total_tokens", "valid_data") if key in told}
         | ({"forward_args": record["forward_args"]} if "forward_args" in record else {}),
     )
 

@@ -27,6 +27,7 @@ class Layout(StrEnum):
     STREAM = "stream"
     """One JSON document, or several one after another; a top-level array is its elements."""
     TEXT = "text"
+    PARQUET = "parquet"
 
 
 class Window:

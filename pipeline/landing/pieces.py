@@ -66,7 +66,7 @@ def _last_line(held: "_HeldLine", start: int, fault: str | None) -> Iterator[Pie
     """The line no line end follows, and the fault the content ended with."""
     if held.is_blank:
         if fault is not None:
-            yield Piece(start, None, b"", fault, bytes_hash(b"fault"))
+            yield Piece(start, None, b"", fault)
         return
     piece = held.piece(start)
     if piece.error is None and decode_json(piece.data).malformed:
@@ -78,7 +78,7 @@ def _last_line(held: "_HeldLine", start: int, fault: str | None) -> Iterator[Pie
         return
     yield piece
     if fault is not None:
-        yield Piece(start + held.size, None, b"", fault, bytes_hash(b"fault"), closing=b"\n")
+        yield Piece(start + held.size, None, b"", fault)
 
 
 class _HeldLine:
@@ -172,10 +172,10 @@ def stream(window: Window, *, limit: int) -> Iterator[Piece]:
     end = window.base + scanner.place
     closing = b"]" if opened >= 0 else b""
     if window.fault is not None:
-        yield Piece(end, None, b"", window.fault, bytes_hash(b"fault"), closing)
+        yield Piece(end, None, b"", window.fault, closing=closing)
     elif opened >= 0:
         error = "the JSON array is not closed: still being written, or cut"
-        yield Piece(end, None, b"", error, bytes_hash(b"fault"), closing)
+        yield Piece(end, None, b"", error, closing=closing)
 
 
 class _Scanner:

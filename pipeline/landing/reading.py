@@ -13,6 +13,8 @@ from pipeline.landing.contents import Value, file_values, open_layout
 from pipeline.landing.decoding import Decoded
 from pipeline.landing.identity import bytes_hash, canonical_hash, dump_hash, text_hash, without_suffix
 from pipeline.landing.layout import Layout
+from pipeline.landing.pieces import Piece
+
 
 @dataclass(slots=True)
 class RawRecord:
@@ -33,6 +35,8 @@ class RawRecord:
     notes: list[str] = field(default_factory=list)
     snippet: str | None = None
     """The first 200 characters of what could not be read."""
+    is_session: bool = False
+    """`value` is the list of a session's values, and not one value that happens to be a list."""
     tombstone: str | None = None
     """The trajectory id of the record erased here."""
 
@@ -75,9 +79,9 @@ def _records(path: Path, limit: int, formats: tuple[Format, ...] | None) -> Iter
 
 def _text_records(values: Iterator[Value], formats: tuple[Format, ...] | None) -> Iterator[RawRecord]:
     """The records a text holds; whatever no format claims is one."""
-    for position, decoded, snippet in values:
+    for position, decoded, piece in values:
         if decoded.error is not None:
-            yield _failed(position, decoded, snippet, "")
+            yield _failed(position, decoded, piece, "")
             continue
         parts = split_text(decoded.value, formats)
         for k, part in enumerate(parts):
@@ -116,9 +120,9 @@ class _Grouping:
 
     def _feed(self) -> Iterator[tuple[int, Any]]:
         """The values that formats may look at, and ready records in between."""
-        for position, decoded, snippet in self._values:
+        for position, decoded, piece in self._values:
             if decoded.error is not None:
-                yield position, _failed(position, decoded, snippet, self._last_id)
+                yield position, _failed(position, decoded, piece, self._last_id)
                 continue
             value = decoded.value
             if isinstance(value, dict) and len(value) <= 2 and markers.is_marker(value):
@@ -156,14 +160,17 @@ class _Grouping:
             raw_id = bytes_hash(b"too deep", self._last_id.encode())
             return RawRecord(None, raw_id, positions, inner=inner, error=str(error))
         told = [note for position in positions for note in notes.get(position, ())] if notes else []
-        return RawRecord(value, raw_id, positions, inner=inner, notes=told)
+        return RawRecord(value, raw_id, positions, inner=inner, notes=told, is_session=self._is_at_end)
 
 
-def _failed(position: int, decoded: Decoded, snippet: bytes, last_id: str) -> RawRecord:
+def _failed(position: int, decoded: Decoded, piece: Piece | None, last_id: str) -> RawRecord:
     """The record that says what could not be read; its id follows from those bytes, or from the record before."""
-    raw_id = decoded.dump.decode() or bytes_hash(b"fault", last_id.encode())
-    text = snippet[:800].decode("utf-8", "replace")[:200] or None
-    return RawRecord(None, raw_id, [position], error=decoded.error, snippet=text)
+    raw_id = snippet = None
+    if piece is not None and piece.data:
+        raw_id = piece.digest or bytes_hash(piece.data)
+        snippet = piece.data[:800].decode("utf-8", "replace")[:200]
+    raw_id = raw_id or bytes_hash(b"fault", last_id.encode())
+    return RawRecord(None, raw_id, [position], error=decoded.error, snippet=snippet)
 
 
 def _erased(position: int, trajectory_id: str, inner: int | None = None) -> RawRecord:

@@ -41,6 +41,9 @@ _ARROW = pa.schema(
 
 Row = dict[str, Any]
 
+_UNEXPECTED = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
+"""What a parser raises on a record nobody foresaw: one hostile record must not cost the rest of the night."""
+
 
 def batches(rows: Iterable[Row], counter: TokenCounter, *, max_rows: int, max_bytes: int) -> Iterator[pl.DataFrame]:
     """The rows as frames of at most `max_rows` rows and about `max_bytes` of text; a larger row stands alone."""
@@ -75,14 +78,18 @@ def _row(record: RawRecord, purged: set[str]) -> Row:
     if record.error is not None:
         reason = Reason.UNREADABLE if record.io_error else Reason.UNPARSABLE
         return _without_messages(reason, {"error": record.error, "snippet": record.snippet}, "unknown")
-    known = detect(record.value)
-    if known is None:
-        return _without_messages(Reason.NOT_A_TRACE, {"holds": _describe(record.value)}, "unknown")
+    name = "unknown"
     try:
-        parsed = known.parse(record.value)
+        known = detect(record.value)
+        if known is None:
+            return _without_messages(Reason.NOT_A_TRACE, {"holds": _describe(record.value)}, name)
+        name = known.name
+        return _parsed_row(known.parse(record.value), name, record.notes)
     except FormatError as error:
-        return _without_messages(Reason.UNPARSABLE, {"error": str(error)}, known.name)
-    return _parsed_row(parsed, known.name, record.notes)
+        return _without_messages(Reason.UNPARSABLE, {"error": str(error)}, name)
+    except _UNEXPECTED as error:
+        told = f"a shape the parser does not expect: {type(error).__name__}: {error}"
+        return _without_messages(Reason.UNPARSABLE, {"error": told[:500]}, name)
 
 
 def _without_messages(reason: Reason, evidence: dict[str, Any], format_name: str) -> Row:

@@ -41,7 +41,9 @@ SSN_CONTEXT = re.compile(r"(?:ssn|social[ _-]?security)[^0-9,;{}\n]{0,30}$", re.
 
 IPV4 = re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w.]*[0-9])(?![A-Za-z_])")
 IPV6 = re.compile(r"(?<![\w:.])[23][0-9A-Fa-f]{3}:[0-9A-Fa-f:]{2,35}(?![\w:]|\.[0-9])")
-_VERSION_CONTEXT = re.compile(r"(?:versions?|ver|release|build|firmware|oid|section|[A-Za-z]/|[=~<>^]=|@)\W{0,3}$", re.IGNORECASE)
+_VERSION_CONTEXT = re.compile(
+    r"(?:versions?|ver|release|build|firmware|oid|section|[A-Za-z]/|[=~<>^]=|@)\W{0,3}$", re.IGNORECASE
+)
 _PUBLIC_RESOLVERS = frozenset({"8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "1.2.3.4", "208.67.222.222"})
 
 INTERNATIONAL_PHONE = re.compile(r"(?<![\w+])\+[1-9][0-9]{0,2}(?:[ ./()-]{0,2}[0-9]){6,13}(?![\w-]|\.[0-9])")

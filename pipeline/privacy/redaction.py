@@ -76,9 +76,7 @@ def cut_out(text: str, places: Iterable[Place]) -> str:
     return _replace(text, [(place.start, place.end, f"[REDACTED:{place.label}]") for place in merged])
 
 
-def _rewrite(
-    rows: pl.DataFrame, column: str, spans: pl.Expr, redact: Any, dtype: pl.DataType
-) -> pl.DataFrame:
+def _rewrite(rows: pl.DataFrame, column: str, spans: pl.Expr, redact: Any, dtype: pl.DataType) -> pl.DataFrame:
     """The rows with `column` made anew by `redact` (a function of column and spans) where `spans` are not empty."""
     touched = (
         rows.select(column, spans=spans)

@@ -50,7 +50,19 @@ PREFIXED: dict[str, tuple[tuple[str, ...], Patterns]] = {
         (*_theirs(GitHubTokenDetector), *_own(r"github_pat_[A-Za-z0-9_]{36,255}")),
     ),
     "gitlab_token": (
-        ("glpat-", "gldt-", "glft-", "glsoat-", "glrt-", "GR1348941", "glcbt-", "glimt-", "glptt-", "glagent-", "gloas-"),
+        (
+            "glpat-",
+            "gldt-",
+            "glft-",
+            "glsoat-",
+            "glrt-",
+            "GR1348941",
+            "glcbt-",
+            "glimt-",
+            "glptt-",
+            "glagent-",
+            "gloas-",
+        ),
         _theirs(GitLabTokenDetector),
     ),
     "openai_key": (
@@ -108,7 +120,9 @@ JWT = re.compile(r"eyJ[A-Za-z0-9_=-]{8,}\.[A-Za-z0-9_=-]+(?:\.[A-Za-z0-9_.+/=-]*
 URL_PASSWORD = re.compile(r":/{2,4}[^\s/?#@:\"'<>\x00]{0,128}:([^\s/?#@\"'<>\x00]{1,256})@[\w\[]")
 """A password before the host of a URL; `/{2,4}` because an escaped slash takes two characters in JSON."""
 
-_PLACEHOLDER = re.compile(r"^[<{$%\[(*].*|(?:your|my)?[-_ ]?(?:pass(?:word|wd)?|pwd|secret|token)$|[x.*]+$", re.IGNORECASE)
+_PLACEHOLDER = re.compile(
+    r"^[<{$%\[(*].*|(?:your|my)?[-_ ]?(?:pass(?:word|wd)?|pwd|secret|token)$|[x.*]+$", re.IGNORECASE
+)
 _WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 
 _MIN_DISTINCT = 6

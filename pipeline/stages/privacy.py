@@ -17,9 +17,7 @@ ROW_FIELDS = ("prompt", "final_answer", "ground_truth")
 """Columns searched beside the messages; tools and metadata are not, as they are never exported."""
 
 _KEYS = ["trajectory_id", "message_index", "field", "call_index"]
-_PLACES = pl.List(
-    pl.Struct({"start": pl.UInt32, "end": pl.UInt32, "label": pl.String, "kind": pl.String})
-)
+_PLACES = pl.List(pl.Struct({"start": pl.UInt32, "end": pl.UInt32, "label": pl.String, "kind": pl.String}))
 
 
 def find_spans(trajectories: pl.DataFrame, allowed_domains: Collection[str] = RESERVED_DOMAINS) -> pl.DataFrame:
@@ -138,7 +136,10 @@ def _explode_texts(trajectories: pl.DataFrame) -> pl.DataFrame:
     nowhere = pl.lit(None, pl.UInt32)
     parts = [
         trajectories.select(
-            "trajectory_id", nowhere.alias("message_index"), pl.lit(name).alias("field"), nowhere.alias("call_index"),
+            "trajectory_id",
+            nowhere.alias("message_index"),
+            pl.lit(name).alias("field"),
+            nowhere.alias("call_index"),
             pl.col(name).alias("text"),
         )
         for name in ROW_FIELDS

@@ -50,9 +50,9 @@ def _repeated_calls(messages: pl.DataFrame, max_repeats: int) -> pl.DataFrame:
     of_busy = calls.join(busy, on=ROW, how="semi", maintain_order="left")
     steps, _ = pair_observations(of_busy, messages.join(busy, on=ROW, how="semi", maintain_order="left"), ROW)
     same = [ROW, "tool_name", "observation"]
-    suspects = steps.filter(
-        pl.col("observation_index").is_not_null(), pl.len().over(same) >= max_repeats
-    ).with_columns(_canonical(pl.col("arguments")).alias("canonical"))
+    suspects = steps.filter(pl.col("observation_index").is_not_null(), pl.len().over(same) >= max_repeats).with_columns(
+        _canonical(pl.col("arguments")).alias("canonical")
+    )
     return (
         suspects.group_by([*same, "canonical"], maintain_order=True)
         .agg(

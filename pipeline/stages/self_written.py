@@ -11,7 +11,9 @@ SNIPPET_CHARS = 200
 _SNIPPET = rf"(?s:.{{0,{SNIPPET_CHARS - 40}}})"
 
 _OBSERVATION = r"Observation[ \t]*\d*[ \t]*:"
-_RESULT_LINE = r"\**(?:Observation|(?i:tool|function)[ \t](?i:result|output|response)s?|Result)[ \t]*\d*[ \t]*(?:\*\*)?:"
+_RESULT_LINE = (
+    r"\**(?:Observation|(?i:tool|function)[ \t](?i:result|output|response)s?|Result)[ \t]*\d*[ \t]*(?:\*\*)?:"
+)
 _RESULT_TAG = (
     r"<tool_response>|<tool_result>|<function_results?>|<function_response>|<information>|<obs>|<returncode>"
     r"|\[TOOL_RESULTS\]|<\|begin_of_documents\|>|<\|execution\|>|<\|observation\|>|<｜tool▁outputs▁begin｜>|✿RESULT✿"
@@ -25,9 +27,7 @@ AFTER_OWN_CALL: dict[str, str] = {
         r"(?m)^[ \t]*Action[ \t]*\d*[ \t]*:[ \t]*\w[\w .-]*\[(?s:.*?)\][ \t.]*\s*"
         rf"(?:(?:Thought|[ \t]+)[^\n]*\s*)?({_OBSERVATION}{_SNIPPET})"
     ),
-    "react_action_input": (
-        rf"(?m)^[ \t]*Action[ _]Input[ \t]*\d*[ \t]*:(?s:.*?)^[ \t]*({_OBSERVATION}{_SNIPPET})"
-    ),
+    "react_action_input": (rf"(?m)^[ \t]*Action[ _]Input[ \t]*\d*[ \t]*:(?s:.*?)^[ \t]*({_OBSERVATION}{_SNIPPET})"),
     "hermes": rf"(?s)</tool_call>.*?(<tool_response>{_SNIPPET}|<tool_result>{_SNIPPET})",
     "chatml": (
         r"(?s)(?:</tool_call>|</function>|<\|im_end\|>).*?"

@@ -8,7 +8,9 @@ TERMINAL_TOOL = (
 )
 """Tools whose call ends an episode: nothing has to come back, and nothing has to be said afterwards."""
 
-TERMINAL_ARGUMENTS = r'COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT|^\s*\{\s*"(command|action|cmd|input)"\s*:\s*"\s*(submit|exit)\b'
+TERMINAL_ARGUMENTS = (
+    r'COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT|^\s*\{\s*"(command|action|cmd|input)"\s*:\s*"\s*(submit|exit)\b'
+)
 """Arguments of a shell that end an episode: mini-swe-agent's marker, SWE-agent's `submit`."""
 
 

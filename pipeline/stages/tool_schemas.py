@@ -46,10 +46,24 @@ _SCHEMA_MAPS = ("properties", "patternProperties", "$defs", "definitions", "depe
 _SCHEMA_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _SCHEMAS = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
 
-_OPERANDS = ("types", "property", "limit", "options", "unexpected", "pattern", "expected_value", "multiple_of", "format")
+_OPERANDS = (
+    "types",
+    "property",
+    "limit",
+    "options",
+    "unexpected",
+    "pattern",
+    "expected_value",
+    "multiple_of",
+    "format",
+)
 """Where an error says what the schema asked for."""
 
-_UNDECIDED = frozenset({"backtrackLimitExceeded", "regexEngineFailure", "referencing"})
+_UNDECIDED = (
+    jsonschema_rs.ValidationErrorKind.BacktrackLimitExceeded,
+    jsonschema_rs.ValidationErrorKind.RegexEngineFailure,
+    jsonschema_rs.ValidationErrorKind.Referencing,
+)
 """Errors about the schema's own pattern or reference, not about the arguments."""
 
 MAX_FOUND = 200
@@ -103,7 +117,7 @@ def check_arguments(schema: str | None, arguments: str | None) -> Fault | BadSch
     try:
         instance = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        return Fault("", "a JSON object", _cut(f"{error.msg} at character {error.pos}: {text}"))
+        return Fault("", "a JSON object", _cut(f"not JSON from character {error.pos}: {text}"))
     if not isinstance(instance, dict):
         return Fault("", "a JSON object", _cut(text))
     if schema is None:
@@ -117,7 +131,7 @@ def check_arguments(schema: str | None, arguments: str | None) -> Fault | BadSch
         return Fault("", "JSON that can be validated", _cut(str(refused)))
     if error is None:
         return None
-    if error.kind.name in _UNDECIDED:
+    if isinstance(error.kind, _UNDECIDED):
         return BadSchema(_cut(error.message))
     path = "".join(f"/{part}" for part in error.instance_path)
     return Fault(path, _wanted(error), _shown(error.instance))

@@ -25,28 +25,27 @@ _HAS_STOP_KEY = '"(' + "|".join(STOP_KEYS) + ')"'
 STOP_TOKEN = r"(?i)###\s*(stop|transfer|out-of-scope)\s*###|^\s*(terminate|/exit|exit|quit)\s*$"
 """What a user simulator or a chat's user says to end the dialogue."""
 
-CLOSING = (
-    r"(?i)^\W*((ok(ay)?|great|perfect|thanks?|thank you|thx|awesome|cool|bye|goodbye|good ?night|got it|no|nope|yes"
-    r"|that('s| is| was| will be) (all|it|great|perfect|everything|helpful)|nothing else|sounds good|alright|wonderful"
-    r"|excellent|nice|you too|cheers)\b[^?\n]{0,160})$"
+_CLOSERS = (
+    r"thanks?|thank you|thx|bye|goodbye|cheers|ok(?:ay)?|great|perfect|awesome|cool|wonderful|excellent|nice|alright"
+    r"|sounds good|got it|no|nope|you too|that(?:'s|’s| is| was| will be) (?:all|it|great|perfect|everything|helpful)"
+    r"|nothing else|good (?:night|day|bye)|i appreciate it"
 )
+_FILLERS = (
+    r"so|very|much|a|an|lot|for|your|the|you|all|help(?:ful|ing)?|assistance|time|that|this|it|is|was|are|have|good|day"
+    r"|evening|night|one|again|really|appreciate|everything|and|to|of|my|i|needed|need|now|today|then|with|me|too|in"
+    r"|advance|information|update|well|take|care"
+)
+CLOSING = rf"(?i)^\W*(?:{_CLOSERS})(?:\W+(?:{_CLOSERS}|{_FILLERS}))*[^?\w]*$"
 """A user's last word that asks for nothing."""
 
-TAGS = (
-    "execute",
-    "tool_call",
-    "tool_code",
-    "function_call",
-    "function_calls",
-    "solution",
-    "answer",
-    "search",
-    "think",
-    "thought",
-    "code",
-    "python",
-)
-"""Tags of text protocols; the last one opened in a finished text has been closed."""
+_TAGS = "solution|answer|search|think|thought|tool_call|function_call"
+_BLOCK_TAGS = "execute|tool_code|function_calls|code|python"
+LAST_OPENED = rf"(?s)^.*(?:<(?P<tag>{_TAGS})>|(?m:^)[ \t]*<(?P<block>{_BLOCK_TAGS})>)(?P<rest>.*)$"
+"""The last tag of a text protocol that a text opens, and what follows it. Code stands in a block of its own, so that
+`in the <execute> environment` opens nothing."""
+
+CLOSED = rf"</(?:{_TAGS}|{_BLOCK_TAGS})>"
+"""A closing tag; one after the last opened tag, of whatever name, shows that the text went on to its end."""
 
 
 def mark_truncated(trajectories: pl.LazyFrame) -> pl.LazyFrame:
@@ -55,13 +54,14 @@ def mark_truncated(trajectories: pl.LazyFrame) -> pl.LazyFrame:
     Evidence of an end in the middle, the first that holds:
     - stop_reason: the source's own metadata says a limit ended it (`STOP_KEYS`, `CUT_SHORT`);
     - cut_arguments: the JSON arguments of a call in the last message stop before they are closed;
-    - open_fence, open_tag: the last message is the assistant's and leaves a code fence or a protocol tag open;
-    - after_observation: the last message is a tool's, and answers no terminal call;
+    - open_fence, open_tag: the last message is the assistant's and leaves a code fence, or the last protocol
+      tag it opened, open;
+    - after_observation: the last message answers a call that is not terminal;
     - after_user: the last message is the user's and asks for something.
 
     A trailing user message is no truncation where it closes the dialogue (`STOP_TOKEN`, `CLOSING`) or where the source
-    recorded an outcome: then it is the environment's verdict. An observation at the end is none where the source
-    recorded a success. A text that stops in the middle of a word is no evidence. A last call without an observation
+    recorded an outcome: then it is the environment's verdict. Where the source recorded a success, an observation at
+    the end and an open fence or tag are none: the environment took what stands there. A text that stops in the middle of a word is no evidence. A last call without an observation
     is for `mark_unpaired_call`. Null messages, metadata and outcomes count as absent: nothing is unknown here.
 
     Grain: one row per trajectory, kept, in order.
@@ -85,7 +85,7 @@ def _find(rows: pl.DataFrame) -> pl.DataFrame:
         [
             _stopped_by_limit(rows),
             _cut_arguments(last),
-            _left_open(last),
+            _left_open(rows, last),
             _after_observation(rows, messages, last),
             _after_user(rows, last),
         ]
@@ -98,7 +98,9 @@ def _find(rows: pl.DataFrame) -> pl.DataFrame:
 def _sign(faults: pl.DataFrame, sign: str | pl.Expr, detail: str | None = None) -> pl.DataFrame:
     """The rows of `faults` in the shape all signs share."""
     told = pl.lit(sign) if isinstance(sign, str) else sign
-    return faults.select(ROW, told.alias("sign"), (pl.col(detail) if detail else pl.lit(None, pl.String)).alias("detail"))
+    return faults.select(
+        ROW, told.alias("sign"), (pl.col(detail) if detail else pl.lit(None, pl.String)).alias("detail")
+    )
 
 
 def _stopped_by_limit(rows: pl.DataFrame) -> pl.DataFrame:
@@ -156,32 +158,43 @@ def _ends_early(text: str) -> bool:
     return False
 
 
-def _left_open(last: pl.DataFrame) -> pl.DataFrame:
-    """Rows whose last message is the assistant's and leaves a fence or a tag open."""
-    spoken = last.filter(pl.col("role") == "assistant", has_text(pl.col("content"))).select(ROW, text="content")
+def _left_open(rows: pl.DataFrame, last: pl.DataFrame) -> pl.DataFrame:
+    """Rows whose last message is the assistant's and leaves a fence or a tag open, without a recorded success."""
+    spoken = (
+        last.filter(pl.col("role") == "assistant", has_text(pl.col("content")))
+        .select(ROW, text="content")
+        .join(_without_success(rows), on=ROW, how="semi", maintain_order="left")
+    )
     fences = pl.col("text").str.count_matches(r"(?m)^[ \t]*```")
     open_fence = _sign(spoken.filter(fences % 2 == 1), "open_fence")
-    tagged = spoken.filter(pl.col("text").str.contains("<", literal=True))
-    left = [
-        pl.when(pl.col("text").str.count_matches(f"<{tag}>") > pl.col("text").str.count_matches(f"</{tag}>"))
-        .then(pl.lit(f"<{tag}>"))
-        for tag in TAGS
-    ]
-    open_tag = tagged.with_columns(tag=pl.coalesce(left)).filter(pl.col("tag").is_not_null())
+    tagged = spoken.filter(pl.col("text").str.contains("<", literal=True)).select(
+        ROW, opened=pl.col("text").str.extract_groups(LAST_OPENED)
+    )
+    open_tag = (
+        tagged.unnest("opened")
+        .filter(~pl.col("rest").str.contains(CLOSED))
+        .with_columns(tag=pl.coalesce("tag", "block"))
+    )
     return pl.concat([open_fence, _sign(open_tag, "open_tag", "tag")])
 
 
+def _without_success(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows whose source did not record that the agent got there."""
+    return rows.filter(~pl.col("success").fill_null(value=False)).select(ROW)
+
+
 def _after_observation(rows: pl.DataFrame, messages: pl.DataFrame, last: pl.DataFrame) -> pl.DataFrame:
-    """Rows that end on an observation which answers no terminal call, without a recorded success."""
-    unrewarded = rows.filter(~pl.col("success").fill_null(value=False)).select(ROW)
-    ends = last.filter(pl.col("role") == "tool").join(unrewarded, on=ROW, how="semi", maintain_order="left")
+    """Rows that end on the answer to a call which is not terminal, without a recorded success.
+
+    An orphan at the end is for `mark_orphan_observation`: without its call nobody knows what it ended.
+    """
+    ends = last.filter(pl.col("role") == "tool").join(_without_success(rows), on=ROW, how="semi", maintain_order="left")
     of_ends = messages.join(ends, on=ROW, how="semi", maintain_order="left")
     steps, _ = pair_observations(explode_calls(of_ends, ROW), of_ends, ROW)
-    finished = steps.filter(is_terminal()).join(
-        ends.select(ROW, observation_index="message_index"), on=[ROW, "observation_index"], how="semi"
+    unfinished = steps.filter(~is_terminal()).join(
+        ends.select(ROW, "content", observation_index="message_index"), on=[ROW, "observation_index"], how="inner"
     )
-    stopped = ends.join(finished, on=ROW, how="anti", maintain_order="left")
-    return _sign(stopped.with_columns(head=pl.col("content").str.head(80)), "after_observation", "head")
+    return _sign(unfinished.with_columns(head=pl.col("content").str.head(80)), "after_observation", "head")
 
 
 def _after_user(rows: pl.DataFrame, last: pl.DataFrame) -> pl.DataFrame:

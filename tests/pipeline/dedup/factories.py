@@ -1,6 +1,7 @@
 """Index frames out of plain texts."""
 
 import random
+from collections.abc import Mapping
 
 import polars as pl
 
@@ -10,12 +11,12 @@ from pipeline.dedup.signatures import fingerprint
 GATE = DuplicateGate()
 
 
-def index_of(day: str, texts: dict[str, str | None], gate: DuplicateGate = GATE, images: str = "") -> pl.DataFrame:
+def index_of(day: str, texts: Mapping[str, str | None], gate: DuplicateGate = GATE, images: str = "") -> pl.DataFrame:
     """The index of a day whose rows are `texts`, by trajectory_id."""
     return fingerprint(text_frame(texts, images), day, gate)
 
 
-def text_frame(texts: dict[str, str | None], images: str = "") -> pl.DataFrame:
+def text_frame(texts: Mapping[str, str | None], images: str = "") -> pl.DataFrame:
     """The frame `fingerprint` reads."""
     schema = {"trajectory_id": pl.String, "text": pl.String}
     frame = pl.DataFrame({"trajectory_id": list(texts), "text": list(texts.values())}, schema=schema)

@@ -28,7 +28,7 @@ def _parquet(frame: pl.DataFrame) -> bytes:
         b'[{"problem": "How far is the moon?"}, {"problem": "Who wrote Faust?"}]',
         b'["How far is the moon?", "Who wrote Faust?"]',
         b'{"version": 1, "data": [{"input": "How far is the moon?"}, {"input": "Who wrote Faust?"}]}',
-        b'{"id": 1, "prompt": [{"role": "system", "content": "x"}, {"role": "user", "content": "How far is the moon?"}]}\n'
+        b'{"prompt": [{"role": "system", "content": "x"}, {"role": "user", "content": "How far is the moon?"}]}\n'
         b'{"id": 2, "question": [[{"role": "user", "content": [{"type": "text", "text": "Who wrote Faust?"}]}]]}\n',
         b'{"text": "How far is the moon?", "prompt": null}\n{"text": "Who wrote Faust?"}',
         _parquet(pl.DataFrame({"question": TWO, "answer": ["a", "b"]})),

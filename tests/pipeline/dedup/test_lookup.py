@@ -106,12 +106,22 @@ def test_an_index_on_disk_is_looked_up_as_one_in_memory(tmp_path: Path) -> None:
     assert find_duplicates(days[3], scanned, GATE).equals(find_duplicates(days[3], pl.concat(days[:3]).lazy(), GATE))
 
 
-def test_days_of_another_scheme_are_named_and_still_give_exact_matches() -> None:
-    other = DuplicateGate(shingle_words=3)
+@pytest.mark.parametrize("change", [{"shingle_words": 3}, {"num_permutations": 256}, {"near": False}])
+def test_days_of_another_scheme_are_named_and_still_give_exact_matches(change: dict) -> None:
+    other = DuplicateGate(**change)
     first = index_of("2025-01-01", {"a": TEXT, "b": FAR}, other)
     today = index_of("2025-01-02", {"x": TEXT, "y": " ".join(with_changes(FAR.split(), 1, seed=9))})
-    assert outdated_days(pl.concat([first, today]).lazy(), index_scheme(GATE)) == ["2025-01-01"]
+    index = pl.concat([first, today]).lazy()
+    assert outdated_days(index, index_scheme(GATE)) == ["2025-01-01"]
     assert _found(today, first) == [("x", "duplicate", "2025-01-01", "a")]
+
+
+def test_a_copy_under_another_scheme_does_not_hide_one_that_can_be_compared() -> None:
+    old = index_of("2025-01-01", {"a": TEXT}, DuplicateGate(num_permutations=256))
+    new = index_of("2025-01-02", {"b": TEXT})
+    today = index_of("2025-01-03", {"c": TEXT, "d": NEAR})
+    expected = [("c", "duplicate", "2025-01-01", "a"), ("d", "near_duplicate", "2025-01-02", "b")]
+    assert _found(today, old, new) == expected
 
 
 def test_the_version_changes_with_an_entry_that_matters_and_with_no_other() -> None:
@@ -231,7 +241,7 @@ def test_backfills_in_any_order_end_as_chronological_processing_does(
 
 
 @pytest.mark.parametrize("earliest_only", [True, False])
-def test_in_a_bucket_within_the_cap_every_open_pair_is_compared(earliest_only: bool) -> None:
+def test_in_a_bucket_within_the_cap_every_open_pair_is_compared(*, earliest_only: bool) -> None:
     compared: list[tuple[int, int]] = []
 
     def compare(node: np.ndarray, other: np.ndarray) -> None:

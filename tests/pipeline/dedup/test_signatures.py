@@ -34,7 +34,7 @@ def _row(text: str | None, images: str = "", gate: DuplicateGate = GATE) -> dict
     ],
 )
 def test_case_and_space_leave_the_hash_and_punctuation_the_signature(
-    left: str, right: str, same_hash: bool, same_signature: bool
+    left: str, right: str, *, same_hash: bool, same_signature: bool
 ) -> None:
     a, b = _row(left), _row(right)
     assert (a["exact_hash"] == b["exact_hash"]) is same_hash
