@@ -9,8 +9,10 @@ from assets.settings import load_settings
 _settings = load_settings()
 _config = _settings.config_path()
 
+ASSETS = [ingest.raw, ingest.trajectories, sft.screened, sft.sft_set, rl.prompts]
+
 defs = dg.Definitions(
-    assets=[ingest.raw, ingest.trajectories, sft.screened, sft.sft_set, rl.prompts],
+    assets=ASSETS,
     jobs=[schedules.curate, schedules.snapshot],
     schedules=[schedules.nightly],
     sensors=[

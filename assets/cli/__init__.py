@@ -22,15 +22,15 @@ _VERBS = {
 class _LazyGroup(click.Group):
     """Imports a verb's module only when it is used: `toolwise why` should not wait for Dagster."""
 
-    def list_commands(self, _ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_VERBS)
 
-    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
-        if name not in _VERBS:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
             return None
-        return getattr(importlib.import_module(f"assets.cli.{name}"), name)
+        return getattr(importlib.import_module(f"assets.cli.{cmd_name}"), cmd_name)
 
-    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(_VERBS.items()))
 

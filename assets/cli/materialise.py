@@ -45,7 +45,7 @@ def _run(names: Sequence[str], *, partition: str | None, say: Callable[[str], No
         warnings.simplefilter("ignore")
         import dagster as dg
 
-        from assets.definitions import defs
+        from assets.definitions import ASSETS, defs
 
         Path(home).mkdir(parents=True, exist_ok=True)
         with dg.DagsterInstance.get() as instance:
@@ -53,7 +53,7 @@ def _run(names: Sequence[str], *, partition: str | None, say: Callable[[str], No
                 _require_partition(partition)
             say(f"materialising {', '.join(names)}" + (f" for {partition}" if partition else ""))
             result = dg.materialize(
-                list(defs.assets or []),
+                ASSETS,
                 selection=dg.AssetSelection.assets(*names),
                 partition_key=partition,
                 instance=instance,

@@ -21,8 +21,10 @@ def console() -> Console:
 def funnel_table(funnel: Mapping[str, Mapping[str, int]]) -> Table:
     """Rows per stage and reason: what came in, what is still in, and every reason with its kind."""
     table = Table(title="funnel", title_justify="left", show_edge=False, pad_edge=False)
-    for name, justify in (("stage", "left"), ("rows in", "right"), ("kept", "right"), ("reason", "left")):
-        table.add_column(name, justify=justify)
+    table.add_column("stage")
+    table.add_column("rows in", justify="right")
+    table.add_column("kept", justify="right")
+    table.add_column("reason")
     table.add_column("kind")
     table.add_column("rows", justify="right")
     for stage, counts in funnel.items():

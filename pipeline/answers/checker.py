@@ -23,7 +23,7 @@ import orjson
 from pipeline.answers.choices import is_option, is_yes_no, option_of, option_text, options_of, yes_or_no
 from pipeline.answers.extract import extract_answer, marked_answer
 from pipeline.answers.mathematics import Compared, both_mathematical, compare_mathematics
-from pipeline.answers.normalise import NEGATIONS, contains, normal, plain, token_f1, tokens
+from pipeline.answers.normalise import NEGATIONS, contains, fold, normal, plain, token_f1, tokens
 from pipeline.answers.quantities import Quantity, compare_quantities, read_quantity
 from pipeline.config import AnswerGate
 
@@ -68,7 +68,8 @@ def check_answer(answer: str | None, truth: str | None, config: AnswerGate) -> C
 def _check(answer: str, truth: str, relative_tolerance: float, min_f1: float) -> Check:
     """`check_answer` for texts that are there."""
     stated = marked_answer(answer) or answer
-    if normal(stated) and normal(stated) == normal(truth):
+    stated_normal = normal(stated)
+    if stated_normal and stated_normal == normal(truth):
         return Check(True, "exact")
     structure = _structure(truth)
     if isinstance(structure, list) and structure and all(isinstance(item, str) for item in structure):
@@ -116,7 +117,7 @@ def _check_any(answer: str, accepted: list[str], relative_tolerance: float, min_
 
 def _decide(answer: str, truth: str, relative_tolerance: float, min_f1: float) -> Check:
     """The verdict on two plain, short texts."""
-    answer_normal, truth_normal = normal(answer), normal(truth)
+    answer_normal, truth_normal = fold(answer), fold(truth)
     if not truth_normal or not answer_normal:
         return Check(None, "undecidable", "nothing but punctuation")
     if answer_normal == truth_normal:

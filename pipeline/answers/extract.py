@@ -12,10 +12,15 @@ SHORT_WORDS = 12
 MAX_ANSWER_WORDS = 60
 """A marked stretch longer than this is an explanation."""
 
-_MAX_BOXES = 8
+_MAX_MARKS = 8
+"""Marks of one kind looked at, from the end: a bound on the work, far beyond what a real text holds."""
+
 _MAX_NESTED = 3
 _SENTENCE_BREAK = re.compile(r"\n\s*\n|[.!?]\s|\b(?:wait|but|no)\b", re.I)
-_TAGS = ("answer", "solution", "final_answer")
+_OPENED = re.compile(r"<(answer|solution|final_answer)>", re.I)
+_CLOSED = {tag: re.compile(rf"</{tag}>", re.I) for tag in ("answer", "solution", "final_answer")}
+_FINISH = re.compile(r"finish\[", re.I)
+_ANSWER_WORD = re.compile(r"answer", re.I)
 _HASHES = re.compile(r"^[ \t]*####[ \t]*(\S[^\n]*)$", re.M)
 _RUNS = re.compile(r"(?<=[ \t])[ \t]+|(?<=\n\n)\n+|(?<=[*_]{2})[*_]+")
 """What is taken out before the patterns below see a text: without long runs their backtracking has a bound."""
@@ -41,8 +46,8 @@ def extract_answer(text: str | None) -> str | None:
 
     The last of the marks that leave no doubt wins: `\boxed{…}`, `<answer>`, `<solution>`, `#### x`, `finish[x]`.
     Without one: the last "The final answer is …", "Answer: …" or Final Answer heading; then a single bold stretch in
-    the last paragraph; then the text itself if it has at most SHORT_WORDS words. Thought before `</think>` does not count
-    unless nothing follows it. Looks at the last TAIL_CHARS characters only.
+    the last paragraph; then the text itself if it has at most SHORT_WORDS words. Thought before `</think>` does not
+    count unless nothing follows it. Looks at the last TAIL_CHARS characters only. Cost: 15-160 us.
     """
     if not text:
         return None
@@ -53,7 +58,7 @@ def extract_answer(text: str | None) -> str | None:
     marked = marked_answer(tail)
     if marked is not None:
         return marked
-    phrased = _phrased(_RUNS.sub("", tail)) or _lone_bold(tail)
+    phrased = _phrased(tail) or _lone_bold(tail)
     if phrased is not None:
         return phrased
     whole = text if len(text) <= 400 else ""
@@ -98,7 +103,7 @@ def tidy(answer: str) -> str | None:
 def _boxed(tail: str) -> tuple[int, str] | None:
     r"""Position and content of the last whole `\boxed{…}`; several in one sentence are one answer of several values."""
     end, values, last_start = len(tail), [], 0
-    for _ in range(_MAX_BOXES):
+    for _ in range(_MAX_MARKS):
         start = max(tail.rfind("\\boxed", 0, end), tail.rfind("\\fbox", 0, end))
         if start < 0:
             break
@@ -117,18 +122,12 @@ def _boxed(tail: str) -> tuple[int, str] | None:
 
 def _tagged(tail: str) -> tuple[int, str] | None:
     """Position and content of the last `<answer>`, `<solution>`, `<final_answer>`; an unclosed one runs to the end."""
-    lowered = tail.lower()
-    best: tuple[int, str] | None = None
-    for tag in _TAGS:
-        start = lowered.rfind(f"<{tag}>")
-        if start < 0 or (best is not None and start < best[0]):
-            continue
-        inner_start = start + len(tag) + 2
-        close = lowered.find(f"</{tag}>", inner_start)
-        inner = tail[inner_start:] if close < 0 else tail[inner_start:close]
+    for opened in reversed(deque(_OPENED.finditer(tail), maxlen=_MAX_MARKS)):
+        closed = _CLOSED[opened.group(1).lower()].search(tail, opened.end())
+        inner = tail[opened.end() : closed.start() if closed else None]
         if inner.strip():
-            best = (start, inner)
-    return best
+            return opened.start(), inner
+    return None
 
 
 def _hashed(tail: str) -> tuple[int, str] | None:
@@ -145,12 +144,13 @@ def _hashed(tail: str) -> tuple[int, str] | None:
 
 def _finished(tail: str) -> tuple[int, str] | None:
     """Position and content of the last ReAct `finish[x]`."""
-    start = tail.lower().rfind("finish[")
-    if start < 0:
+    last = deque(_FINISH.finditer(tail), maxlen=1)
+    if not last:
         return None
-    close = _closing(tail, start + 6, "[", "]")
-    inner = tail[start + 7 : close] if close is not None else tail[start + 7 :].split("\n", 1)[0]
-    return (start, inner) if inner.strip() else None
+    inner_start = last[0].end()
+    close = _closing(tail, inner_start - 1, "[", "]")
+    inner = tail[inner_start:close] if close is not None else tail[inner_start:].split("\n", 1)[0]
+    return (last[0].start(), inner) if inner.strip() else None
 
 
 def _closing(text: str, start: int, opening: str, closing: str) -> int | None:
@@ -168,11 +168,17 @@ def _closing(text: str, start: int, opening: str, closing: str) -> int | None:
 
 def _phrased(tail: str) -> str | None:
     """What follows the last "The answer is", "Answer:" or Final Answer heading, up to the end of its sentence."""
-    last = deque(_PHRASE.finditer(tail), maxlen=1)
-    if not last:
-        return None
-    end = last[0].end()
-    line = tail[end : end + 2_000].lstrip("\n \t").split("\n", 1)[0]
+    for word in reversed(deque(_ANSWER_WORD.finditer(tail), maxlen=_MAX_MARKS)):
+        window = _RUNS.sub("", tail[max(0, word.start() - 40) : word.end() + 2_000])
+        last = deque(_PHRASE.finditer(window), maxlen=1)
+        if last:
+            line = window[last[0].end() :].lstrip("\n \t").split("\n", 1)[0]
+            return _first_sentence(line)
+    return None
+
+
+def _first_sentence(line: str) -> str | None:
+    """The line up to the end of its first sentence, tidy; None if that is too long for an answer."""
     for stop in _SENTENCE_END.finditer(line):
         if not _ABBREVIATION.search(line[: stop.start()]):
             line = line[: stop.start()]

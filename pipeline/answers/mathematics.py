@@ -31,8 +31,9 @@ _TEXT = re.compile(r"\\(?:text|mathrm|mbox|textbf|operatorname)\s*\{([^{}]*)\}")
 _SIGNAL = re.compile(
     r"\\[A-Za-z]+|[\^_=<>≤≥∞√π+*/]|\d\s*[A-Za-z]\b|[([{].*,.*[)\]}]|^-?[A-Za-z]$|\d\s*,\s*-?\d|[A-Za-z]\s*-\s*\w|\d\s*-\s*[A-Za-z]|!"
 )
-_TOWER = re.compile(
+_UNFINISHED = re.compile(
     r"(?:\^|\*\*)[^,;=]{0,40}?(?:\^|\*\*)[^,;=]{0,40}?(?:\^|\*\*)|(?:\^|\*\*)\s*\{?\(?-?\d{4,}|\d{4,}\s*\)?!|!\s*!"
+    r"|\\(?:int|sum|prod|lim)(?![A-Za-z])"
 )
 _PLAIN = (
     (re.compile(r"\*\*"), "^"),
@@ -69,7 +70,7 @@ def _is_formula(text: str) -> bool:
     if not text or len(text) > MAX_CHARS or "\n" in text:
         return False
     bare = _TEXT.sub(" ", text)
-    return _TOWER.search(bare) is None and all(word.lower() in _FUNCTIONS for word in _WORD.findall(bare))
+    return _UNFINISHED.search(bare) is None and all(word.lower() in _FUNCTIONS for word in _WORD.findall(bare))
 
 
 @lru_cache(maxsize=16_384)

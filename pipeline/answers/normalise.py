@@ -59,6 +59,8 @@ def plain(text: str) -> str:
 
 def unwrap(text: str) -> str:
     """The text without the quotes, emphasis and closing punctuation around it; a decimal point or factorial stays."""
+    if text[:1].isalnum() and text[-1:].isalnum():
+        return text
     previous = None
     while text != previous:
         previous = text
@@ -78,7 +80,12 @@ def unwrap(text: str) -> str:
 
 def normal(text: str) -> str:
     """The form in which two exactly matching answers are equal: plain, lower case, without accents and articles."""
-    text = plain(text).lower()
+    return fold(plain(text))
+
+
+def fold(text: str) -> str:
+    """The normal form of a text that is plain already."""
+    text = text.lower()
     if not text.isascii():
         text = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", text)))
     if "-" in text:

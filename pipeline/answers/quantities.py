@@ -85,6 +85,8 @@ def read_quantity(text: str) -> Quantity | None:
         text = _BRACED_WORD.sub(r" \1", text)
     text = _HEDGE.sub("", _formula_side(_FRACTION.sub(_slash, text)).strip()).strip()
     text = _NUMBER_WORD.sub(lambda word: str(_WORDS[word.group().lower()]), text)
+    if text[:1] == "(" and text.find(")") == len(text) - 1:
+        text = text[1:-1].strip()
     whole = _whole(text)
     return whole if whole is not None else _lone(text)
 

@@ -78,7 +78,7 @@ def _screen_tasks(tasks: pl.DataFrame, config: CurationConfig) -> pl.DataFrame:
         )
     )
     found = tasks.join(spans, left_on="task_id", right_on="trajectory_id", how="left", maintain_order="left")
-    lf = mark_contradicting_truths(mark_no_ground_truth(found.lazy()))
+    lf = mark_contradicting_truths(mark_no_ground_truth(found.lazy()), config.answer)
     lf = mark_personal_data(mark_secret(lf, config.privacy), config.privacy)
     lf = mark_unusable_truth(lf)
     return mark_contaminated(lf, benchmark_ngrams(config.contamination)).collect()

@@ -1,14 +1,16 @@
-"""ToolRL's Alpaca records: tools in `instruction`, the dialogue so far flattened into `input`, the reply in `output`."""
+"""ToolRL's Alpaca records: tools in `instruction`, the dialogue so far in `input`, the reply in `output`."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from pipeline.errors import FormatError
 from pipeline.formats.base import Parsed, json_text, message, pair_by_position
 from pipeline.formats.hermes import calls_of, read_payload
+from pipeline.formats.inline import enclosed
 from pipeline.schema import Message, ToolCall
 
-_TAG = re.compile(r"<(user|think|tool_call|obs|response)>\s*(.*?)\s*</\1>", re.DOTALL)
+_TAGS = {f"<{tag}>": f"</{tag}>" for tag in ("user", "think", "tool_call", "obs", "response")}
 _TOOL = re.compile(
     r"^\d+\. Name: (?P<name>.*)\nDescription: (?P<description>.*)\nParameters: (?P<parameters>\{.*\})[ \t]*$",
     re.MULTILINE,
@@ -50,8 +52,8 @@ class AlpacaToolFormat:
 
     def parse(self, record: Any) -> Parsed:
         """The dialogue with its reply; the instruction is the system message, and the tools it lists are declared."""
-        history = list(_TAG.finditer(record["input"].replace(_HISTORY, "", 1)))
-        if not any(found[1] == "user" for found in history):
+        history = _tags(record["input"].replace(_HISTORY, "", 1))
+        if all(kind != "user" for kind, _ in history):
             raise FormatError("alpaca_tool: want a `<user>` turn in `input`, found none; check the record")
         messages = [message("system", record["instruction"])]
         _append_turns(messages, history)
@@ -66,12 +68,11 @@ class AlpacaToolFormat:
         )
 
 
-def _append_turns(messages: list[Message], tags: list[re.Match[str]]) -> None:
+def _append_turns(messages: list[Message], tags: Iterable[tuple[str, str]]) -> None:
     """Add the turns that the tags of a history describe."""
     thought: str | None = None
     calls: list[ToolCall] = []
-    for tag in tags:
-        kind, body = tag[1], tag[2]
+    for kind, body in tags:
         if kind == "think":
             thought = body
         elif kind == "tool_call":
@@ -100,14 +101,22 @@ def _observations(body: str, calls: list[ToolCall]) -> list[Message]:
 
 def _reply(output: str) -> Message:
     """The record's own turn. An `<obs>` in it was written by the model: such a turn keeps its content verbatim."""
-    tags = list(_TAG.finditer(output))
-    calls = [call for tag in tags if tag[1] == "tool_call" for call in calls_of(tag[2])]
-    outside = _TAG.sub("", output).strip()
-    if outside or any(tag[1] in ("obs", "user") for tag in tags):
+    tags = _tags(output)
+    calls = [call for kind, body in tags if kind == "tool_call" for call in calls_of(body)]
+    position, outside = 0, ""
+    for start, end, _, _ in enclosed(output, _TAGS):
+        outside += output[position:start].strip()
+        position = end
+    if outside or output[position:].strip() or any(kind in ("obs", "user") for kind, _ in tags):
         return message("assistant", output, tool_calls=calls)
-    thought = "\n\n".join(tag[2] for tag in tags if tag[1] == "think") or None
-    words = "\n\n".join(tag[2] for tag in tags if tag[1] == "response") or None
+    thought = "\n\n".join(body for kind, body in tags if kind == "think") or None
+    words = "\n\n".join(body for kind, body in tags if kind == "response") or None
     return message("assistant", words, reasoning=thought, tool_calls=calls)
+
+
+def _tags(text: str) -> list[tuple[str, str]]:
+    """Kind and body of every tag, in order."""
+    return [(opening[1:-1], body.strip()) for _, _, opening, body in enclosed(text, _TAGS)]
 
 
 def _declared(instruction: str) -> list[dict[str, Any]] | None:

@@ -6,7 +6,7 @@ from pipeline.errors import FormatError
 from pipeline.formats.base import Parsed, json_text, message, pair_by_position, tool_call
 from pipeline.schema import Message
 
-_ROLES = frozenset({"User", "AI", "API"})
+_ROLES = ("User", "AI", "API")
 
 
 class ApiBankFormat:

@@ -30,12 +30,17 @@ class Atif:
         """The parent without its subagents, then each subagent with `parent_trajectory_id`; None where none is held."""
         if not self.detects(value) or not value.get("subagent_trajectories"):
             return None
-        parent = {key: held for key, held in value.items() if key != "subagent_trajectories"}
-        records: list[Any] = [parent]
-        for sub in list_at(value, "subagent_trajectories", "atif"):
-            if isinstance(sub, dict):
-                sub = {"schema_version": value["schema_version"], **sub, "parent_trajectory_id": _own_id(value)}
-            records += self.unpack(sub) or [sub]
+        records: list[Any] = []
+        waiting: list[Any] = [value]
+        while waiting:
+            held = waiting.pop()
+            if not isinstance(held, dict) or not held.get("subagent_trajectories"):
+                records.append(held)
+                continue
+            records.append({key: part for key, part in held.items() if key != "subagent_trajectories"})
+            told = {"schema_version": value["schema_version"]}, {"parent_trajectory_id": _own_id(held)}
+            for sub in reversed(list_at(held, "subagent_trajectories", "atif")):
+                waiting.append({**told[0], **sub, **told[1]} if isinstance(sub, dict) else sub)
         return records
 
     def parse(self, record: Any) -> Parsed:

@@ -13,7 +13,7 @@ _WIRE = re.compile(
 )
 _TEXT_KEYS = ("text", "response", "output", "completion", "generation", "prediction")
 _QUESTION_KEYS = ("question", "problem", "prompt", "instruction", "query", "input")
-_BLOCK_ROLES = frozenset({"text", "code", "execution"})
+_BLOCK_ROLES = ("text", "code", "execution")
 
 
 class BlocksFormat:
@@ -73,8 +73,12 @@ def _messages(blocks: list[tuple[str, str]]) -> list[Message]:
             messages.append(message("tool", body))
         elif role == "execution":
             messages.append(message("assistant", f"<|execution|>{body}<|endofblock|>"))
-        else:
+        elif role in ("text", "assistant"):
             messages.append(message("assistant", body))
+        else:
+            raise FormatError(
+                f"blocks: want role system, user, text, code or execution, found {role!r}; check the block"
+            )
         before = role
     return pair_by_position(messages)
 

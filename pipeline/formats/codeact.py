@@ -5,11 +5,12 @@ from typing import Any
 
 from pipeline.errors import FormatError
 from pipeline.formats.base import Parsed, content_text, message, pair_by_position, tool_call
+from pipeline.formats.inline import enclosed, known_role
 from pipeline.schema import Message
 
-_EXECUTE = re.compile(r"<execute>(.*?)</execute>", re.DOTALL)
-_SOLUTION = re.compile(r"<solution>(.*?)</solution>", re.DOTALL)
-_THOUGHT = re.compile(r"<thought>(.*?)</thought>", re.DOTALL)
+_EXECUTE = {"<execute>": "</execute>"}
+_SOLUTION = {"<solution>": "</solution>"}
+_THOUGHT = {"<thought>": "</thought>"}
 _ROLE_ECHO = re.compile(r"\A\s*Assistant:[ \t]*\n?")
 _OBSERVATION = re.compile(r"\A\s*Observation:[ \t]*\n?")
 _FEEDBACK = re.compile(r"^(?:Expert feedback:|You have \d+ steps? left)", re.MULTILINE)
@@ -55,7 +56,7 @@ class CodeActFormat:
         final_answer: str | None = None
         open_call = False
         for turn in turns:
-            role, text = str(turn.get("role")), content_text(turn.get("content"))[0]
+            role, text = known_role(turn.get("role"), "codeact"), content_text(turn.get("content"))[0]
             if role == "assistant":
                 said, answer = _assistant(text or "")
                 messages.append(said)
@@ -89,19 +90,25 @@ class CodeActFormat:
 
 def _assistant(text: str) -> tuple[Message, str | None]:
     """The message of one assistant turn, and the answer it proposes."""
-    solutions = _SOLUTION.findall(text)
-    answer = solutions[-1].strip() or None if solutions else None
-    block = _EXECUTE.search(text)
+    solutions = [body.strip() for _, _, _, body in enclosed(text, _SOLUTION)]
+    answer = solutions[-1] or None if solutions else None
+    block = next(enclosed(text, _EXECUTE), None)
     if block is None:
         return message("assistant", _ROLE_ECHO.sub("", text)), answer
-    call = tool_call("python", {"code": block[1].strip("\n")})
-    if text[block.end() :].strip():
+    start, end, _, code = block
+    call = tool_call("python", {"code": code.strip("\n")})
+    if text[end:].strip():
         return message("assistant", text, tool_calls=[call]), answer
-    before = _ROLE_ECHO.sub("", text[: block.start()])
-    thoughts = _THOUGHT.findall(before)
-    content = _THOUGHT.sub("", before).strip() or None
-    reasoning = "\n\n".join(thought.strip() for thought in thoughts) or None
-    return message("assistant", content, reasoning=reasoning, tool_calls=[call]), answer
+    before = _ROLE_ECHO.sub("", text[:start])
+    thoughts: list[str] = []
+    words: list[str] = []
+    position = 0
+    for opened, closed, _, thought in enclosed(before, _THOUGHT):
+        words.append(before[position:opened])
+        thoughts.append(thought.strip())
+        position = closed
+    content = ("".join(words) + before[position:]).strip() or None
+    return message("assistant", content, reasoning="\n\n".join(thoughts) or None, tool_calls=[call]), answer
 
 
 def _split_feedback(body: str) -> tuple[str, str | None]:

@@ -8,18 +8,19 @@ import orjson
 
 from pipeline.errors import FormatError
 from pipeline.formats.base import Parsed, content_text, message, pair_by_position, tool_call
-from pipeline.formats.inline import split_think
+from pipeline.formats.chat_messages import ROLES
+from pipeline.formats.inline import enclosed, known_role, split_think
 from pipeline.schema import Message, ToolCall
 
-_CALL = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|(?=<tool_call>)|\Z)", re.DOTALL)
-_RESPONSE = re.compile(r"<tool_response>\s*(.*?)\s*(?:</tool_response>|\Z)", re.DOTALL)
+_CALL = {"<tool_call>": "</tool_call>"}
+_RESPONSE = {"<tool_response>": "</tool_response>"}
+_TOOLS = {"<tools>": "</tools>"}
 _RESPONSE_NAME = re.compile(r"""\A\{\s*["']name["']\s*:\s*["']([^"']+)["']""")
 _CALL_NAME = re.compile(r"""["']name["']\s*:\s*["']([^"']+)["']""")
-_TOOLS = re.compile(r"<tools>\s*(.*?)\s*</tools>", re.DOTALL)
 _BLOCK = re.compile(
     r"<\|im_start\|>[ \t]*(\w+)[ \t]*\n?(.*?)(?:<\|im_end\|>|(?=<\|im_start\|>)|(?=^```)|\Z)", re.DOTALL | re.MULTILINE
 )
-_ROLES = {"human": "user", "gpt": "assistant", "model": "assistant", "function": "tool", "observation": "tool"}
+_ROLES = ROLES | {"observation": "tool"}
 _MAX_LITERAL = 1_000_000
 """Characters of a payload that `ast.literal_eval` is asked to read."""
 
@@ -75,6 +76,7 @@ class HermesFormat:
             elif role == "tool" or (role == "user" and open_call and content.startswith("<tool_response>")):
                 messages.extend(_observations(content))
             else:
+                role = known_role(role, "hermes")
                 if role == "system" and tools is None:
                     tools = _declared(content)
                 messages.append(message(role, content))
@@ -112,8 +114,8 @@ def calls_of(block: str) -> list[ToolCall]:
         payloads = [read_payload(line) for line in lines]
         if all(isinstance(item, dict) for item in payloads):
             payload = payloads
-    listed = payload if isinstance(payload, list) else [payload]
-    if not listed or not all(isinstance(item, dict) for item in listed):
+    listed = [item for item in (payload if isinstance(payload, list) else [payload]) if isinstance(item, dict)]
+    if not listed or (isinstance(payload, list) and len(listed) < len(payload)):
         name = _CALL_NAME.search(block)
         return [tool_call(name[1] if name else None, block)]
     return [_call_of(item) for item in listed]
@@ -127,26 +129,25 @@ def _call_of(payload: dict[str, Any]) -> ToolCall:
 
 def _assistant(content: str) -> Message:
     """The message of one assistant turn; a tool response of its own, or words between calls, keep it verbatim."""
-    found = list(_CALL.finditer(content))
-    think_end = content.rfind("</think>")
-    found = [block for block in found if block.start() > think_end]
+    # a call inside the think block is only talked about
+    found = [block for block in enclosed(content, _CALL) if block[0] > content.rfind("</think>")]
+    cut = content.rfind("<tool_call>")
+    if cut > max((end for _, end, _, _ in found), default=content.rfind("</think>")):
+        found.append((cut, len(content), "<tool_call>", content[cut + len("<tool_call>") :]))  # cut short by the length
     if not found:
         reasoning, words = split_think(content)
         return message("assistant", words, reasoning=reasoning)
-    calls = [call for block in found for call in calls_of(block[1])]
-    behind = "".join(
-        content[block.end() : found[k + 1].start() if k + 1 < len(found) else len(content)]
-        for k, block in enumerate(found)
-    )
-    if behind.strip():
+    calls = [call for _, _, _, body in found for call in calls_of(body.strip())]
+    starts = [start for start, _, _, _ in found[1:]] + [len(content)]
+    if any(content[end:start].strip() for (_, end, _, _), start in zip(found, starts, strict=True)):
         return message("assistant", content, tool_calls=calls)
-    reasoning, words = split_think(content[: found[0].start()])
+    reasoning, words = split_think(content[: found[0][0]])
     return message("assistant", words, reasoning=reasoning, tool_calls=calls)
 
 
 def _observations(content: str) -> list[Message]:
     """One tool message per response; a tool turn without the tag is one observation as it stands."""
-    found = _RESPONSE.findall(content)
+    found = [body.strip() for _, _, _, body in enclosed(content, _RESPONSE)]
     if not found:
         return [message("tool", content)]
     named = [(body, _RESPONSE_NAME.match(body)) for body in found]
@@ -155,10 +156,10 @@ def _observations(content: str) -> list[Message]:
 
 def _declared(system: str) -> list[dict[str, Any]] | None:
     """The function schemas in the system turn's last `<tools>`: a list, or one schema a line."""
-    for block in reversed(_TOOLS.findall(system)):
+    for _, _, _, block in reversed(list(enclosed(system, _TOOLS))):
         if not block.strip():
             continue
-        payload = read_payload(block)
+        payload = read_payload(block.strip())
         if payload is None:
             payload = [read_payload(line) for line in block.splitlines() if line.strip()]
         listed = payload if isinstance(payload, list) else [payload]

@@ -88,7 +88,8 @@ def _batch(value: Any) -> list[dict[str, Any]]:
     """The runs of a batch in order; none where the value is no batch."""
     if not isinstance(value, dict) or not value.keys() <= {"post", "patch"} or not value.keys():
         return []
-    runs = [run for key in ("post", "patch") for run in value.get(key) or () if isinstance(run, dict)]
+    lists = [value.get(key) for key in ("post", "patch")]
+    runs = [run for held in lists if isinstance(held, list) for run in held if isinstance(run, dict)]
     return runs if all("id" in run and ("dotted_order" in run or "run_type" in run) for run in runs) else []
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline.errors import FormatError
 from pipeline.formats.base import Parsed, content_text, message, pair_by_position, tool_call
+from pipeline.formats.inline import known_role
 from pipeline.schema import Message
 
 _FENCE = re.compile(r"```(mswea_bash_command|bash)[ \t]*\r?\n(.*?)\r?\n?```", re.DOTALL)
@@ -12,10 +13,8 @@ _COMPLAINT = re.compile(
     r"\A\s*(?:Please always provide EXACTLY ONE action|Format error|Tool call error)", re.IGNORECASE
 )
 _SUBMIT = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
-_TASK = re.compile(
-    r"\A\s*(?:Please solve this issue|<pr_description>|Your task):?\s*(?P<task>.*?)(?=\n\s*\nYou can execute bash|\Z)",
-    re.DOTALL,
-)
+_TASK = re.compile(r"\A\s*(?:Please solve this issue|<pr_description>|Your task):?\s*")
+_INSTRUCTIONS = "\n\nYou can execute bash"
 
 
 class MiniSweFormat:
@@ -42,31 +41,37 @@ class MiniSweFormat:
         )
 
     def parse(self, record: Any) -> Parsed:
-        """The trajectory; `info.submission`, or what the submit command printed, is the answer. Words behind the fence keep the turn's content verbatim."""
+        """The trajectory; `info.submission`, or what the submit command printed, is the answer.
+
+        Words behind the fence keep the turn's content verbatim.
+        """
         turns = _turns(record)
         if turns is None:
             raise FormatError("mini_swe: want a list of role/content messages, found none; check `messages`")
-        info = record.get("info") if isinstance(record, dict) and isinstance(record.get("info"), dict) else {}
+        held = record.get("info") if isinstance(record, dict) else None
+        info: dict[str, Any] = held if isinstance(held, dict) else {}
         submission = info.get("submission")
         messages: list[Message] = []
-        open_call = False
+        open_call = submits = False
         for turn in turns:
-            role, text = str(turn["role"]), content_text(turn.get("content"))[0]
+            role, text = known_role(turn["role"], "mini_swe"), content_text(turn.get("content"))[0]
             if role == "assistant":
                 messages.append(_assistant(text or ""))
-                open_call = bool(messages[-1]["tool_calls"])
+                called = messages[-1]["tool_calls"]
+                open_call = bool(called)
+                submits = bool(called) and _SUBMIT in (called[0]["arguments"] or "")
             elif role in ("user", "tool") and open_call and not (text and _COMPLAINT.match(text)):
-                if _SUBMIT in (messages[-1]["tool_calls"] or [{"arguments": ""}])[0]["arguments"]:
+                if submits:
                     submission = text or submission
                 messages.append(message("tool", text))
                 open_call = False
             else:
                 messages.append(message(role, text))
         first = next((m["content"] for m in messages if m["role"] == "user"), None)
-        task = _TASK.match(first) if first else None
+        task = _TASK.sub("", first.partition(_INSTRUCTIONS)[0]).strip() if first else None
         return Parsed(
             messages=pair_by_position(messages),
-            prompt=task["task"].strip() or first if task else first,
+            prompt=task or first,
             final_answer=submission if isinstance(submission, str) and submission else None,
             metadata={k: v for k, v in info.items() if k in ("exit_status", "model_stats", "mini_version")},
         )

@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.formats.fields import dict_of, list_at, object_at, text_of
 
 MAX_DEPTH = 10_000
+_MAX_NESTED_VALUES = 100
 
 
 @dataclass(slots=True)
@@ -163,17 +164,17 @@ def _time(start: Any) -> tuple[int, str] | None:
     return (0, start) if isinstance(start, str) and start[:4].isdigit() else None
 
 
-def _plain(value: Any) -> Any:
-    """An OTLP AnyValue as a plain value."""
-    if not isinstance(value, dict):
+def _plain(value: Any, depth: int = 0) -> Any:
+    """An OTLP AnyValue as a plain value; what is nested too deep stays as it stands."""
+    if not isinstance(value, dict) or depth > _MAX_NESTED_VALUES:
         return value
     for kind, held in value.items():
         if kind == "intValue":
             return int(held) if isinstance(held, int | str) and str(held).lstrip("-").isdigit() else held
         if kind == "arrayValue" and isinstance(held, dict):
-            return [_plain(item) for item in held.get("values") or ()]
+            return [_plain(item, depth + 1) for item in held.get("values") or ()]
         if kind == "kvlistValue" and isinstance(held, dict):
-            return {item.get("key"): _plain(item.get("value")) for item in held.get("values") or ()}
+            return {item.get("key"): _plain(item.get("value"), depth + 1) for item in held.get("values") or ()}
         return held
     return None
 

@@ -1,15 +1,17 @@
 """ReAct traces: in chat turns, in one Alpaca string (both FireAct), and as a flat text log (Reflexion)."""
 
 import re
+from itertools import pairwise
 from typing import Any
 
 from pipeline.errors import FormatError
 from pipeline.formats.base import Parsed, content_text, message, pair_by_position
+from pipeline.formats.inline import known_role
 from pipeline.formats.react_steps import ACTION, OBSERVED, OUTCOME, assistant_turn, flat_attempt, outcome_of
 from pipeline.schema import Message
 
 _QUESTION_LABEL = re.compile(r"\A\s*Question:[ \t]*")
-_ALPACA = re.compile(r"### Instruction:\s*\n(?P<question>.*?)\n\s*### Response:[ \t]*\n?(?P<response>.*)\Z", re.DOTALL)
+_ALPACA = re.compile(r"### Instruction:[ \t]*\n(?P<question>.*?)### Response:[ \t]*\n?(?P<response>.*)\Z", re.DOTALL)
 _RULE = re.compile(r"^-{5,} ?BEGIN (\w+) AGENTS ?-+[ \t]*$", re.MULTILINE)
 _TRIAL = re.compile(r"^#{10,}\nBEGIN TRIAL (\d+)$", re.MULTILINE)
 _HEADER = re.compile(r"^(?:#{10,}\nBEGIN TRIAL |-{5,} ?BEGIN \w+ AGENTS)", re.MULTILINE)
@@ -54,7 +56,7 @@ class ReactChatFormat:
         metadata: dict[str, Any] = {}
         open_call = False
         for turn in turns:
-            role, text = str(turn.get("role")), content_text(turn.get("content"))[0]
+            role, text = known_role(turn.get("role"), "react_chat"), content_text(turn.get("content"))[0]
             if role == "assistant":
                 said, answer = assistant_turn(text or "")
                 final_answer = answer or final_answer
@@ -138,7 +140,7 @@ class ReactTextFormat:
         if not starts:
             return None
         bounds = [0, *starts[1:], len(text)]
-        return [text[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+        return [text[a:b] for a, b in pairwise(bounds)]
 
     def parse(self, record: Any) -> Parsed:
         """The attempt at one question; verdict and section header give success, `Correct answer:` the ground truth."""

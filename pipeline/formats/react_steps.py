@@ -12,23 +12,25 @@ import orjson
 from pipeline.formats.base import message, pair_by_position, tool_call
 from pipeline.schema import Message, ToolCall
 
+_NUMBER = r"(?:[ \t]*\d+)?[ \t]*:[ \t]*"
+_NEXT_LABEL = rf"\n[ \t]*(?:Observation|Thought|Action|Final Answer)(?:[ _]Input)?{_NUMBER}"
+# an argument stops at the next label, so a text full of unclosed actions is still read in one pass
 ACTION = re.compile(
-    r"^[ \t]*Action[ \t]*\d*[ \t]*:[ \t]*"
-    r"(?:(?P<name>[A-Za-z_][\w .-]*?)[ \t]*\[(?P<argument>[\s\S]*?)\][ \t]*\.?[ \t]*(?=\r?\n|\Z)"
-    r"|(?P<tool>[^\n\[]+?)[ \t]*\n+[ \t]*Action[ _]Input[ \t]*\d*[ \t]*:[ \t]*"
-    r"(?P<input>[\s\S]*?)(?=\n[ \t]*(?:Observation|Thought|Action|Final Answer)[ \t]*\d*[ \t]*:|\Z))",
+    rf"^[ \t]*Action{_NUMBER}"
+    rf"(?:(?P<name>[A-Za-z_][\w .-]*)\[(?P<argument>(?:[^\n]|(?!{_NEXT_LABEL})\n)*?)\][ \t]*(?:\.[ \t]*)?(?=\r?\n|\Z)"
+    rf"|(?P<tool>[^\s\[][^\n\[]*)\n+[ \t]*Action[ _]Input{_NUMBER}(?P<input>[\s\S]*?)(?={_NEXT_LABEL}|\Z))",
     re.MULTILINE,
 )
 FINAL = re.compile(r"^[ \t]*Final Answer[ \t]*:[ \t]*([\s\S]*)\Z", re.MULTILINE)
-OBSERVED = re.compile(r"\A\s*Observation[ \t]*\d*[ \t]*:[ \t]*")
+OBSERVED = re.compile(rf"\A\s*Observation{_NUMBER}")
 OUTCOME = re.compile(
     r"\A(?:Episode finished, reward = (?P<reward>\w+(?:\.\d+)?)|Answer is (?P<verdict>CORRECT|INCORRECT))"
 )
-_THOUGHT = re.compile(r"\A\s*Thought[ \t]*\d*[ \t]*:[ \t]*")
-_LABEL = r"^[ \t]*(Thought|Action[ _]Input|Action|Observation|Final Answer)[ \t]*{number}[ \t]*:[ \t]*"
-_PLAIN = re.compile(_LABEL.format(number=r"\d*"), re.MULTILINE)
-_NUMBERED = re.compile(_LABEL.format(number=r"\d+"), re.MULTILINE)
-_BRACKET = re.compile(r"\A([A-Za-z_][\w .-]*?)[ \t]*\[(.*)\][ \t]*\.?\Z", re.DOTALL)
+_THOUGHT = re.compile(rf"\A\s*Thought{_NUMBER}")
+_LABEL = r"^[ \t]*(Thought|Action[ _]Input|Action|Observation|Final Answer)"
+_PLAIN = re.compile(_LABEL + _NUMBER, re.MULTILINE)
+_NUMBERED = re.compile(_LABEL + r"[ \t]*\d+[ \t]*:[ \t]*", re.MULTILINE)
+_BRACKET = re.compile(r"\A([A-Za-z_][\w .-]*)\[(.*)\][ \t]*\.?\Z", re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -109,7 +111,7 @@ def flat_attempt(text: str) -> Attempt:
             say(None)
         bracket = _BRACKET.match(body) if kind == "Action" else None
         answer = body if kind == "Final Answer" else None
-        if bracket is not None and bracket[1].lower() == "finish":
+        if bracket is not None and bracket[1].strip().lower() == "finish":
             answer = bracket[2].strip()
         if answer is not None:
             attempt.final_answer, done = answer or None, True

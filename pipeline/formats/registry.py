@@ -78,6 +78,10 @@ FORMATS: tuple[Format, ...] = (
 )
 
 
+_BROKEN = (FormatError, AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
+"""What a format raises on a value nobody foresaw; it then stays whole, and `parse` says what is wrong with it."""
+
+
 def detect(record: Any) -> Format | None:
     """The first registered format that recognises the record; None where none does."""
     return next((known for known in FORMATS if known.detects(record)), None)
@@ -112,7 +116,10 @@ def group_values(
             yield Grouped(value, [position])
             continue
         for name, session_key in session_formats:
-            key = session_key(value)
+            try:
+                key = session_key(value)
+            except _BROKEN:
+                continue
             if key is not None:
                 group = sessions.setdefault((name, key), Grouped([], []))
                 group.record.append(value)
@@ -143,7 +150,7 @@ def _open(value: Any, openers: list[Callable[[Any], list[Any] | None]]) -> list[
     for opener in openers:
         try:
             records = opener(value)
-        except FormatError:
+        except _BROKEN:
             return None
         if records:
             return records
@@ -152,5 +159,12 @@ def _open(value: Any, openers: list[Callable[[Any], list[Any] | None]]) -> list[
 
 def split_text(text: str, formats: tuple[Format, ...] | None = None) -> list[str]:
     """The record texts of a plain-text file: as the first format that claims it splits it, else the text whole."""
-    splitters = (getattr(known, "split", None) for known in (FORMATS if formats is None else formats))
-    return next((parts for splitter in splitters if splitter is not None and (parts := splitter(text))), [text])
+    for known in FORMATS if formats is None else formats:
+        splitter = getattr(known, "split", None)
+        try:
+            parts = splitter(text) if splitter is not None else None
+        except _BROKEN:
+            return [text]
+        if parts:
+            return parts
+    return [text]

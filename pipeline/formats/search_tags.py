@@ -1,26 +1,27 @@
 """Searches inline in one generation: R1-Searcher, Search-R1, Tool-Star; the engine's documents stand behind them."""
 
-import re
 from typing import Any
 
 from pipeline.errors import FormatError
 from pipeline.formats.base import Parsed, message, tool_call
-from pipeline.formats.inline import Mark, inline_messages
+from pipeline.formats.inline import Mark, enclosed, inline_messages
 
 _CALLS = {"<|begin_of_query|>": "search", "<search>": "search", "<python>": "python"}
-_TAG = re.compile(
-    r"(?P<open><\|begin_of_query\|>|<search>|<python>)(?P<call>.*?)(?:<\|end_of_query\|>|</search>|</python>)"
-    r"|(?:<\|begin_of_documents\|>(?P<documents>.*?)(?:<\|end_of_documents\|>|\Z))"
-    r"|<(?P<tag>information|result)>(?P<result>.*?)(?:</(?P=tag)>|\Z)",
-    re.DOTALL,
-)
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+_TAGS = {
+    "<|begin_of_query|>": "<|end_of_query|>",
+    "<search>": "</search>",
+    "<python>": "</python>",
+    "<|begin_of_documents|>": "<|end_of_documents|>",
+    "<information>": "</information>",
+    "<result>": "</result>",
+}
+_ANSWER = {"<answer>": "</answer>"}
 _TEXT_KEYS = ("gen_text_store", "generated_text", "response", "output", "completion", "generation", "prediction")
 _QUESTION_KEYS = ("question", "query", "problem", "prompt", "input", "instruction")
 
 
 class SearchTagsFormat:
-    """One text per attempt; a query becomes a call to `search`, its documents the observation, `<answer>` the answer."""
+    """One text per attempt: a query is a call to `search`, its documents the observation, `<answer>` the answer."""
 
     name = "search_tags"
 
@@ -35,8 +36,8 @@ class SearchTagsFormat:
         if key is None or question is None:
             raise FormatError("search_tags: want a question beside the generation, found none; add `question`")
         text = record[key]
-        attempt = inline_messages(text, [_mark(found) for found in _TAG.finditer(text)])
-        answers = _ANSWER.findall(text)
+        attempt = inline_messages(text, [_mark(*found) for found in enclosed(text, _TAGS)])
+        answers = [body.strip() for _, _, _, body in enclosed(text, _ANSWER)]
         truth = record.get("answer", record.get("golden_answers", record.get("ground_truth", record.get("gt"))))
         if isinstance(truth, list) and len(truth) == 1:
             truth = truth[0]
@@ -45,7 +46,7 @@ class SearchTagsFormat:
         return Parsed(
             messages=[message("user", question), *attempt],
             prompt=question,
-            final_answer=answers[-1].strip() or None if answers else None,
+            final_answer=answers[-1] or None if answers else None,
             ground_truth=truth if isinstance(truth, str) else None,
             success={"true": True, "false": False}.get(str(verdict).strip().lower()),
             metadata={k: v for k, v in record.items() if k not in used and v != question}
@@ -53,16 +54,13 @@ class SearchTagsFormat:
         )
 
 
-def _mark(found: re.Match[str]) -> Mark:
+def _mark(start: int, end: int, opening: str, body: str) -> Mark:
     """The call or observation of one tag."""
-    opening = found["open"]
-    if opening is None:
-        documents = found["documents"] if found["documents"] is not None else found["result"]
-        return Mark(found.start(), found.end(), observation=documents.strip())
-    tool = _CALLS[opening]
-    body = found["call"].strip()
-    arguments = {"code": body} if tool == "python" else {"query": body}
-    return Mark(found.start(), found.end(), call=tool_call(tool, arguments))
+    tool = _CALLS.get(opening)
+    if tool is None:
+        return Mark(start, end, observation=body.strip())
+    arguments = {"code": body.strip()} if tool == "python" else {"query": body.strip()}
+    return Mark(start, end, call=tool_call(tool, arguments))
 
 
 def _generation(record: dict[str, Any]) -> str | None:

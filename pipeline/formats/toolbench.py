@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from pipeline.errors import FormatError
-from pipeline.formats.base import Parsed, message, pair_by_position, tool_call
+from pipeline.formats.base import Parsed, content_text, message, pair_by_position, tool_call
 from pipeline.formats.hermes import read_payload
+from pipeline.formats.inline import known_role
 from pipeline.schema import Message
 
 _ROOT_KEYS = ("win", "tree", "answer_generation")
@@ -87,7 +88,7 @@ def _result(record: dict[str, Any]) -> Parsed:
         elif role == "tool":
             messages.append(message("tool", text if isinstance(text, str) else None))
         elif text:
-            messages.append(message(str(role), str(text)))
+            messages.append(message(known_role(role, "toolbench"), str(text)))
         steps = step.get("next")
     finish = read_payload(told) if isinstance(told, str) else None
     query = record["query"]
@@ -122,15 +123,16 @@ def _chat(turns: Iterable[Any]) -> list[Message]:
     for turn in turns:
         if not isinstance(turn, dict):
             raise FormatError("toolbench: want messages in `train_messages`, found another value; check the file")
-        role, text, called = turn.get("role"), turn.get("content"), turn.get("function_call")
+        role, called = known_role(turn.get("role"), "toolbench"), turn.get("function_call")
+        text = content_text(turn.get("content"))[0]
         if role == "assistant" and isinstance(called, dict):
             if text:
                 messages.append(message("assistant", text))
             _append_call(messages, called.get("name"), called.get("arguments"))
-        elif role == "function":
-            messages.append(message("tool", text, name=turn.get("name")))
+        elif role == "tool":
+            messages.append(message("tool", text, name=_word(turn.get("name"))))
         else:
-            messages.append(message(str(role), text))
+            messages.append(message(role, text))
     return messages
 
 
@@ -141,7 +143,8 @@ def _path(root: dict[str, Any]) -> list[dict[str, Any]]:
     while stack:
         node, above = stack.pop()
         path = [*above, node]
-        children = [child for child in node.get("children") or () if isinstance(child, dict)]
+        listed = node.get("children")
+        children = [child for child in listed if isinstance(child, dict)] if isinstance(listed, list) else []
         if not children:
             if node.get("observation_code") == _ANSWERED:
                 return path[1:]
@@ -157,9 +160,9 @@ def _path_messages(path: Iterable[dict[str, Any]]) -> list[Message]:
     for node in path:
         kind, text = node.get("node_type"), node.get("description")
         if kind == "Thought":
-            messages.append(message("assistant", text))
+            messages.append(message("assistant", _word(text)))
         elif kind == "Action":
-            name = text
+            name = _word(text)
         elif kind == "Action Input":
             _append_call(messages, name, text, node.get("observation"))
             name = None
@@ -179,13 +182,20 @@ def _append_call(messages: list[Message], name: Any, arguments: Any, observation
         else:
             messages.append(message("assistant", words))
         return
-    call = tool_call(name if isinstance(name, str) else None, arguments)
+    call = tool_call(_word(name), arguments)
     if last is not None:
         last["tool_calls"] = [call]
     else:
         messages.append(message("assistant", tool_calls=[call]))
     if observation is not None:
-        messages.append(message("tool", observation if isinstance(observation, str) else str(observation), name=name))
+        messages.append(
+            message("tool", observation if isinstance(observation, str) else str(observation), name=_word(name))
+        )
+
+
+def _word(value: Any) -> str | None:
+    """The value if it is a text."""
+    return value if isinstance(value, str) else None
 
 
 def _final_answer(finish: Any) -> str | None:

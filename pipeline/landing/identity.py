@@ -11,7 +11,7 @@ import orjson
 from pipeline.errors import FormatError
 
 ID_BYTES = 10
-_INTEGRAL_FLOAT = re.compile(rb"\.0[,}\]]")
+_INTEGRAL_FLOAT = re.compile(rb"\.0(?:[,}\]]|\Z)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _INT64_MIN, _UINT64_MAX = -(2**63), 2**64 - 1
 
@@ -82,7 +82,10 @@ def without_suffix(trajectory_id: str) -> str:
 
 def json_ready(value: Any) -> Any:
     """The value in JSON's own types, with the hash it had: bytes become base64, dates ISO text."""
-    return orjson.loads(_dump_by_hand(value))
+    try:
+        return orjson.loads(orjson.dumps(value, default=_as_json))
+    except TypeError:
+        return orjson.loads(_dump_by_hand(value))
 
 
 def _hash(dump: bytes) -> str:

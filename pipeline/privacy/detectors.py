@@ -4,8 +4,9 @@ Two steps, as Python over every text would cost minutes: `groups_in` is a handfu
 what any detector can fire on (a property test holds that); `find_places` runs the detectors on what is left.
 """
 
+import bisect
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import polars as pl
@@ -42,9 +43,7 @@ class Place:
     kind: str
 
 
-_LITERALS = tuple(
-    sorted({literal for literals, _ in PREFIXED.values() for literal in literals} | {"eyJ", "PRIVATE KEY", "@"})
-)
+_LITERALS = sorted({literal for literals, _ in PREFIXED.values() for literal in literals} | {"eyJ", "PRIVATE KEY", "@"})
 
 _SHAPED_SECRET = "shaped_secret"
 _LITERAL = "literal"
@@ -95,7 +94,7 @@ def find_places(
         for label, places in _personal(view, allowed_domains, groups)
         for place in places
     )
-    return sorted(_without_overlap(found))
+    return _without_overlap(found)
 
 
 def is_json_like(text: str) -> bool:
@@ -131,20 +130,27 @@ def _personal(
             yield label, find(text)
 
 
-def _without_overlap(places: list[Place]) -> list[Place]:
-    """The places that do not touch an earlier one of the list; of one label's own the longer first."""
+def _without_overlap(places: Iterable[Place]) -> list[Place]:
+    """The places in order, without those that touch an earlier one of the input; of one label's own the longer wins."""
     kept: list[Place] = []
     for place in places:
-        clash = next((k for k, other in enumerate(kept) if place.start < other.end and other.start < place.end), None)
-        if clash is None:
-            kept.append(place)
-        elif kept[clash].label == place.label and place.end - place.start > kept[clash].end - kept[clash].start:
-            kept[clash] = place
+        at = bisect.bisect_left(kept, place.start, key=lambda other: other.end)
+        at += at < len(kept) and kept[at].end == place.start
+        if at == len(kept) or place.end <= kept[at].start:
+            kept.insert(at, place)
+        elif kept[at].label == place.label and _length(place) > _length(kept[at]):
+            after = next((k for k in range(at, len(kept)) if kept[k].start >= place.end), len(kept))
+            if all(other.label == place.label for other in kept[at:after]):
+                kept[at:after] = [place]
     return kept
 
 
+def _length(place: Place) -> int:
+    return place.end - place.start
+
+
 def _without_escapes(text: str) -> str:
-    """The text at the same length with JSON escapes blanked by a character no pattern takes; `\\/` is a slash."""
+    """The text at the same length with JSON escapes blanked by a character no pattern takes, an escaped slash kept."""
     if "\\" not in text:
         return text
     return _JSON_ESCAPE.sub(lambda match: "//" if match[0] == "\\/" else "\x00" * len(match[0]), text)

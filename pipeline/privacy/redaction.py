@@ -1,5 +1,6 @@
 """Text without the secrets and personal data in it: `[REDACTED:label]` stands where they stood."""
 
+import bisect
 import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from pipeline.schema import MESSAGE
 
 _MESSAGE_FIELDS = ("content", "reasoning")
 _JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+_JSON_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _BARE_TOKEN = re.compile(r"[^\s,:\[\]{}\"]*")
 
 
@@ -140,8 +142,9 @@ def _cut_out_of_json(text: str, places: list[Place]) -> str:
     A place that covers more than one value is cut out of each of them.
     """
     edits: list[tuple[int, int, str]] = []
+    starts, ends = [place.start for place in places], [place.end for place in places]
     for start, end, is_string in _json_tokens(text):
-        touching = [place for place in places if place.start < end and start < place.end]
+        touching = places[bisect.bisect_right(ends, start) : bisect.bisect_left(starts, end)]
         if touching and is_string:
             edits.extend(_inside_string(text, start, end, touching))
         elif touching:
@@ -151,16 +154,25 @@ def _cut_out_of_json(text: str, places: list[Place]) -> str:
 
 def _inside_string(text: str, start: int, end: int, places: list[Place]) -> list[tuple[int, int, str]]:
     """The edits of one JSON string token, widened so that no escape is cut in two."""
+    escapes = [match.span() for match in _JSON_ESCAPE.finditer(text, start, end)]
     edits: list[tuple[int, int, str]] = []
+    done = start + 1
     for place in places:
-        first, last = max(place.start, start + 1), min(place.end, end - 1)
-        for escape in re.finditer(r"\\(?:u[0-9a-fA-F]{4}|.)", text[start:end]):
-            opened, closed = start + escape.start(), start + escape.end()
+        first, last = max(place.start, done), min(place.end, end - 1)
+        for opened, closed in _around(escapes, first):
             first = opened if opened < first < closed else first
+        for opened, closed in _around(escapes, last):
             last = closed if opened < last < closed else last
         if first < last:
             edits.append((first, last, f"[REDACTED:{place.label}]"))
+            done = last
     return edits
+
+
+def _around(escapes: list[tuple[int, int]], position: int) -> list[tuple[int, int]]:
+    """The last escape that begins before the position, in a list of one or none."""
+    at = bisect.bisect_left(escapes, (position, 0))
+    return escapes[at - 1 : at] if at else []
 
 
 def _json_tokens(text: str) -> Iterable[tuple[int, int, bool]]:

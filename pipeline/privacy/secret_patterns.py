@@ -1,14 +1,15 @@
 """Where secrets stand in a text: detect-secrets' patterns, and the providers it has none for.
 
 From detect-secrets only the plugins with a shape of their own are used: its entropy and keyword plugins fire on every
-hash and on every `password = ` of a trace that writes code, its Artifactory and IBM ones on ordinary words, and its
-IP plugin is about people and stands in `personal_patterns`.
+hash and on every `password = ` of a trace that writes code, its Artifactory and IBM ones on ordinary words, its OpenAI
+one takes time quadratic in the text, and its IP plugin is about people and stands in `personal_patterns`.
 """
 
 import base64
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import cast
 
 import orjson
 from detect_secrets.plugins.aws import AWSKeyDetector
@@ -18,7 +19,6 @@ from detect_secrets.plugins.discord import DiscordBotTokenDetector
 from detect_secrets.plugins.github_token import GitHubTokenDetector
 from detect_secrets.plugins.gitlab_token import GitLabTokenDetector
 from detect_secrets.plugins.mailchimp import MailchimpDetector
-from detect_secrets.plugins.openai import OpenAIDetector
 from detect_secrets.plugins.pypi_token import PypiTokenDetector
 from detect_secrets.plugins.sendgrid import SendGridDetector
 from detect_secrets.plugins.slack import SlackDetector
@@ -39,7 +39,8 @@ def _own(*patterns: str) -> Patterns:
 
 def _theirs(plugin: type[RegexBasedDetector]) -> Patterns:
     """A plugin's patterns held to ASCII, so that a search in Rust for the same shape finds no less."""
-    return tuple(re.compile(pattern.pattern, pattern.flags & ~re.UNICODE | re.ASCII) for pattern in plugin.denylist)
+    patterns = cast("Sequence[re.Pattern[str]]", plugin.denylist)  # declared abstract, a list in every plugin
+    return tuple(re.compile(pattern.pattern, pattern.flags & ~re.UNICODE | re.ASCII) for pattern in patterns)
 
 
 PREFIXED: dict[str, tuple[tuple[str, ...], Patterns]] = {
@@ -67,7 +68,7 @@ PREFIXED: dict[str, tuple[tuple[str, ...], Patterns]] = {
     ),
     "openai_key": (
         ("T3BlbkFJ", "sk-proj-", "sk-svcacct-", "sk-admin-"),
-        (*_theirs(OpenAIDetector), *_own(r"sk-(?:proj|svcacct|admin)-[A-Za-z0-9_-]{20,}")),
+        _own(r"sk-[A-Za-z0-9_-]{20,200}T3BlbkFJ[A-Za-z0-9_-]{20,200}", r"sk-(?:proj|svcacct|admin)-[A-Za-z0-9_-]{20,}"),
     ),
     "anthropic_key": (("sk-ant-",), _own(r"sk-ant-[A-Za-z0-9_-]{20,}")),
     "openrouter_key": (("sk-or-",), _own(r"sk-or-(?:v1-)?[A-Za-z0-9_-]{20,}")),
@@ -103,7 +104,7 @@ SHAPED: dict[str, tuple[str, Patterns]] = {
             *_own(r"xox[abposre]-[0-9A-Za-z-]{20,}", r"xapp-[0-9]-[A-Z0-9]+-[0-9]+-[a-f0-9]{32,}"),
         ),
     ),
-    "telegram_token": (r"[0-9]{8}:[0-9A-Za-z_-]{35}", _own(r"[0-9]{8,10}:[0-9A-Za-z_-]{35}")),
+    "telegram_token": (r"[0-9]{8}:[0-9A-Za-z_-]{35}", _theirs(TelegramBotTokenDetector)),
     "twilio_key": (r"(?:AC|SK)[a-z0-9]{32}", _theirs(TwilioKeyDetector)),
 }
 """Label to a pattern of the Rust dialect that finds every text a match stands in, and the patterns."""
@@ -114,8 +115,9 @@ PRIVATE_KEY = re.compile(
 )
 """The whole block and not, as detect-secrets has it, its first line; without an end, as far as the key may go."""
 
-JWT = re.compile(r"eyJ[A-Za-z0-9_=-]{8,}\.[A-Za-z0-9_=-]+(?:\.[A-Za-z0-9_.+/=-]*)?")
-"""With its signature, which detect-secrets leaves outside of the match."""
+JWT = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}={0,2}\.[A-Za-z0-9_=-]+(?:\.[A-Za-z0-9_.+/=-]*)?")
+"""With its signature, which detect-secrets leaves outside of the match, and only at the start of a word: anywhere else
+a long run of `eyJeyJ` would be walked through once for each of them."""
 
 URL_PASSWORD = re.compile(r":/{2,4}[^\s/?#@:\"'<>\x00]{0,128}:([^\s/?#@\"'<>\x00]{1,256})@[\w\[]")
 """A password before the host of a URL; `/{2,4}` because an escaped slash takes two characters in JSON."""

@@ -119,7 +119,7 @@ def _mark_kind(trajectories: pl.LazyFrame, kind: str, rule: str, *, drop: Reason
 
 
 def _explode_texts(trajectories: pl.DataFrame) -> pl.DataFrame:
-    """One row per text of a trajectory: its id, message_index, field, call_index (null where they mean nothing), text."""
+    """One row per text of a trajectory: trajectory_id, message_index, field, call_index (only of calls), text."""
     messages = explode_messages(trajectories.select("trajectory_id", "messages"))
     calls = (
         messages.filter(pl.col("tool_calls").list.len() > 0)

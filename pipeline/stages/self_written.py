@@ -8,6 +8,8 @@ from pipeline.frames import mark
 from pipeline.reasons import Reason
 
 SNIPPET_CHARS = 200
+_BAR = "\uff5c"
+"""The full-width bar of DeepSeek's role tokens."""
 _SNIPPET = rf"(?s:.{{0,{SNIPPET_CHARS - 40}}})"
 
 _OBSERVATION = r"Observation[ \t]*\d*[ \t]*:"
@@ -16,7 +18,8 @@ _RESULT_LINE = (
 )
 _RESULT_TAG = (
     r"<tool_response>|<tool_result>|<function_results?>|<function_response>|<information>|<obs>|<returncode>"
-    r"|\[TOOL_RESULTS\]|<\|begin_of_documents\|>|<\|execution\|>|<\|observation\|>|<｜tool▁outputs▁begin｜>|✿RESULT✿"
+    r"|\[TOOL_RESULTS\]|<\|begin_of_documents\|>|<\|execution\|>|<\|observation\|>|✿RESULT✿"
+    rf"|<{_BAR}tool▁outputs▁begin{_BAR}>"
     r"|<\|im_start\|>[ \t]*(?:tool|function|observation|ipython)\b|<\|start_header_id\|>[ \t]*(?:ipython|tool)\b"
     r"|```(?:tool_)?outputs?\b"
 )
@@ -47,7 +50,7 @@ AFTER_OWN_CALL: dict[str, str] = {
     ),
     "mistral": rf"(?s)\[TOOL_CALLS\].*?(\[TOOL_RESULTS\]{_SNIPPET})",
     "qwen": rf"(?s)✿FUNCTION✿.*?(✿RESULT✿{_SNIPPET})",
-    "deepseek": rf"(?s)<｜tool▁calls▁end｜>.*?(<｜tool▁outputs▁begin｜>{_SNIPPET})",
+    "deepseek": rf"(?s)<{_BAR}tool▁calls▁end{_BAR}>.*?(<{_BAR}tool▁outputs▁begin{_BAR}>{_SNIPPET})",
     "glm": rf"(?s)(?:<\|assistant\|>|</tool_call>).*?(<\|observation\|>{_SNIPPET})",
     "harmony": rf"(?s)<\|call\|>.*?(<\|start\|>[ \t]*(?:functions\.|python|browser|tool){_SNIPPET})",
     "xml_function_calls": rf"(?s)</(?:antml:)?(?:function_calls|invoke)>.*?(<function_results?>{_SNIPPET})",
@@ -81,7 +84,7 @@ _CALL_ENDS = ["</execute>", "</tool_call>", "</search>", "</python>", "<|end_of_
 _HINTS = [
     "Observation", "<tool_response>", "<tool_result>", "<function_result", "<function_response>", "<information>",
     "<result>", "<document", "<observation>", "<obs>", "<returncode>", "<output>", "[TOOL_RESULTS]",
-    "<|begin_of_documents|>", "<|execution|>", "<|observation|>", "<｜tool▁outputs▁begin｜>", "✿RESULT✿",
+    "<|begin_of_documents|>", "<|execution|>", "<|observation|>", f"<{_BAR}tool▁outputs▁begin{_BAR}>", "✿RESULT✿",
     "<|im_start|>", "<|start_header_id|>", "<|start|>", "```output", "```tool_output", "Result", "result:", "results:",
     "utput:", "utputs:", "esponse:", "esponses:",
 ]  # fmt: skip
@@ -149,13 +152,10 @@ def _results(behind: Mapping[str, str]) -> pl.Expr:
     content = pl.element().struct.field("content")
     native = pl.element().struct.field("has_call") & ~content.str.contains_any(_CALL_ENDS)
     beside = pl.when(native).then(content)
-    return pl.struct(
-        content,
-        **{name: content.str.extract(pattern) for name, pattern in behind.items()},
-        **{name: beside.str.extract(pattern) for name, pattern in BESIDE_OWN_CALL.items()},
-        native_opening=beside.str.extract(_OPENING_LINE),
-        stray=content.str.extract(_STRAY),
-    )
+    found = [content.str.extract(pattern).alias(name) for name, pattern in behind.items()]
+    found += [beside.str.extract(pattern).alias(name) for name, pattern in BESIDE_OWN_CALL.items()]
+    opening = beside.str.extract(_OPENING_LINE).alias("native_opening")
+    return pl.struct(content, *found, opening, content.str.extract(_STRAY).alias("stray"))
 
 
 def _finding(names: Iterable[str]) -> pl.Expr:

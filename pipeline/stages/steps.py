@@ -4,7 +4,8 @@ import polars as pl
 
 TERMINAL_TOOL = (
     r"(?i)^(finish|finish_task|submit|submit_answer|answer|final_answer|give_answer|provide_final_answer|exit|stop|end"
-    r"|done|complete|complete_task|task_complete|terminate|attempt_completion|exit_plan_mode|transfer_to_human_agents)$"
+    r"|done|complete|complete_task|task_complete|terminate|attempt_completion|exit_plan_mode|transfer_to_human_agents"
+    r"|send_msg_to_user|report_infeasible)$"
 )
 """Tools whose call ends an episode: nothing has to come back, and nothing has to be said afterwards."""
 
@@ -29,7 +30,7 @@ def explode_messages(trajectories: pl.DataFrame, key: str = "trajectory_id") -> 
 
 
 def explode_calls(messages: pl.DataFrame, key: str = "trajectory_id") -> pl.DataFrame:
-    """One row per tool call of an assistant message: `key`, message_index, call_index, call_id, tool_name, arguments."""
+    """One row per tool call of the assistant: `key`, message_index, call_index, call_id, tool_name, arguments."""
     calls = messages.select(
         key,
         "message_index",

@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from pipeline.answers.batch import check_answers
+from pipeline.config import AnswerGate
 from pipeline.frames import EVIDENCE_DTYPE, mark
 from pipeline.reasons import REASON_DTYPE, Reason
 
@@ -16,7 +18,7 @@ def group_tasks(rows: pl.LazyFrame) -> pl.LazyFrame:
 
     Grain: trajectories become tasks.
     Reads: task_id, trajectory_id, source, prompt, ground_truth, tools, messages, metadata, success, reason.
-    Writes: the columns of PROMPTS but reason, `truths` (distinct ground truths), `num_truths_redacted`.
+    Writes: the columns of PROMPTS but reason, `truths` (the distinct ground truths).
     """
     is_attempt = pl.col("reason").cast(pl.String).fill_null("keep") != Reason.NOT_A_TRACE.value
     order = [pl.col("ground_truth").is_null(), pl.col("trajectory_id")]
@@ -53,12 +55,23 @@ def mark_no_ground_truth(tasks: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def mark_contradicting_truths(tasks: pl.LazyFrame) -> pl.LazyFrame:
-    """Mark tasks whose rows disagree about the ground truth, letter case and outer space aside."""
-    folded = pl.col("truths").list.eval(pl.element().str.strip_chars().str.to_lowercase()).list.n_unique()
-    return mark(
-        tasks,
-        folded > 1,
-        Reason.AMBIGUOUS,
-        evidence=pl.struct("task_id", truths=pl.col("truths").list.head(5)),
-    )
+def mark_contradicting_truths(tasks: pl.LazyFrame, gate: AnswerGate) -> pl.LazyFrame:
+    """Mark tasks whose rows give ground truths that the answer checker takes for different answers.
+
+    `6,600` and `6600` agree; two truths the checker cannot compare (code, long texts) count as different.
+
+    Grain: one row per task, kept, in order.
+    Reads: task_id String; truths List[String], distinct; reason, evidence.
+    Writes: reason `ambiguous`; evidence: task_id and up to five of the truths.
+    """
+
+    def contradict(truths: pl.Series) -> pl.Series:
+        several = pl.DataFrame({"row": range(len(truths)), "truths": truths}).filter(pl.col("truths").list.len() > 1)
+        pairs = several.select("row", first=pl.col("truths").list.first(), other="truths").explode("other")
+        agree = check_answers(pairs["other"], pairs["first"], gate).struct.field("matches").fill_null(value=False)
+        differing = pairs.with_columns(agree=agree).filter(~pl.col("agree"))["row"].unique()
+        return pl.Series(range(len(truths))).is_in(differing.implode())
+
+    contradicting = pl.col("truths").map_batches(contradict, return_dtype=pl.Boolean, is_elementwise=True)
+    evidence = pl.struct("task_id", truths=pl.col("truths").list.head(5))
+    return mark(tasks, contradicting, Reason.AMBIGUOUS, evidence=evidence)

@@ -27,7 +27,7 @@ STOP_TOKEN = r"(?i)###\s*(stop|transfer|out-of-scope)\s*###|^\s*(terminate|/exit
 
 _CLOSERS = (
     r"thanks?|thank you|thx|bye|goodbye|cheers|ok(?:ay)?|great|perfect|awesome|cool|wonderful|excellent|nice|alright"
-    r"|sounds good|got it|no|nope|you too|that(?:'s|’s| is| was| will be) (?:all|it|great|perfect|everything|helpful)"
+    r"|sounds good|got it|no|nope|you too|that(?:['\u2019]s| is| was| will be) (?:all|it|great|perfect)"
     r"|nothing else|good (?:night|day|bye)|i appreciate it"
 )
 _FILLERS = (
@@ -60,9 +60,11 @@ def mark_truncated(trajectories: pl.LazyFrame) -> pl.LazyFrame:
     - after_user: the last message is the user's and asks for something.
 
     A trailing user message is no truncation where it closes the dialogue (`STOP_TOKEN`, `CLOSING`) or where the source
-    recorded an outcome: then it is the environment's verdict. Where the source recorded a success, an observation at
-    the end and an open fence or tag are none: the environment took what stands there. A text that stops in the middle of a word is no evidence. A last call without an observation
-    is for `mark_unpaired_call`. Null messages, metadata and outcomes count as absent: nothing is unknown here.
+    recorded an outcome: then it is the environment's verdict. Where the source recorded a success (or, without
+    one, a reward of 1), an observation at
+    the end and an open fence or tag are none: the environment took what stands there. A text that stops in the middle
+    of a word is no evidence. A last call without an observation is for `mark_unpaired_call`. Null messages, metadata
+    and outcomes count as absent: nothing is unknown here.
 
     Grain: one row per trajectory, kept, in order.
     Reads: messages List[MESSAGE]; metadata String; success Boolean; reward Float64; reason, evidence.
@@ -179,8 +181,8 @@ def _left_open(rows: pl.DataFrame, last: pl.DataFrame) -> pl.DataFrame:
 
 
 def _without_success(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows whose source did not record that the agent got there."""
-    return rows.filter(~pl.col("success").fill_null(value=False)).select(ROW)
+    """The rows whose source did not record that the agent got there: by `success`, where that is null by `reward`."""
+    return rows.filter(~pl.coalesce("success", pl.col("reward") >= 1.0, pl.lit(value=False))).select(ROW)
 
 
 def _after_observation(rows: pl.DataFrame, messages: pl.DataFrame, last: pl.DataFrame) -> pl.DataFrame:

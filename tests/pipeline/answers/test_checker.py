@@ -206,6 +206,8 @@ PAIRS: list[tuple[str, str, bool | None, str]] = [
     ("Paris", "Paris, Texas", UNKNOWN, "undecidable"),
     ("Paris, Texas", "Paris", UNKNOWN, "undecidable"),
     ("The capital city of France is Paris", "Paris", UNKNOWN, "undecidable"),
+    ("\\int_0^1 x dx", "x^2/2", NO, "none"),
+    ("(5)", "5", YES, "numeric"),
     # nothing to decide by
     ("5", "", UNKNOWN, "undecidable"),
     ("", "5", UNKNOWN, "undecidable"),
@@ -344,27 +346,28 @@ def test_agrees_with_the_judge_of_r1_searcher() -> None:
 def test_finds_the_accuracy_tora_reports() -> None:
     rows = list(read_lines(DATA / "tora/outputs/tora-code-34b_gsm8k_test.jsonl"))
     right = sum(check_answer(extract_answer(row["code"][0]), row["gt"], GATE).matches is True for row in rows)
-    # ToRA-Code-34B reports 80.7% on GSM8K (arXiv:2309.17452 table 2), graded with a tolerance of its own.
+    # ToRA-Code-34B reports 80.7% on GSM8K (arXiv:2309.17452).
     assert abs(right / len(rows) - 0.807) < 0.01
 
 
 def test_calls_no_answer_of_mathcoder_right_that_its_authors_call_wrong() -> None:
     rows = list(read_lines(DATA / "mathcoder/MathCoder-CL-34b/GSM8K/GSM8K_test_result-20230913-1304-wrong.jsonl"))
     checks = Counter(check_answer(row["completion"], row["ground_truth"]["answer"], GATE).matches for row in rows)
-    # One of them, 1,400 against 1400, is wrong in their list only because of the comma.
+    # The one is 52{wpm} for 52: right, but for a comparison that does not read units.
     assert checks[True] <= 1
     assert checks[None] <= 10
 
 
 @pytest.mark.parametrize(
     ("task", "min_precision", "min_recall"),
-    # MINT accepts numbers 5% off and counts a right answer given after the budget as a failure; hence the low ones.
+    # Looked at by hand, the disagreements are MINT's: 38 passes for 40, and -3 fails for -3.0 as does any answer with
+    # words or a unit around its number. Hence the low ones.
     [
         ("gsm8k", 0.98, 0.94),
         ("hotpotqa", 0.85, 0.92),
         ("math", 0.76, 0.94),
         ("mmlu", 1.0, 0.9),
-        ("theoremqa", 0.96, 0.79),
+        ("theoremqa", 0.96, 0.82),
     ],
 )
 def test_agrees_with_the_success_mint_recorded(task: str, min_precision: float, min_recall: float) -> None:

@@ -1,6 +1,8 @@
 """Hand-made records of every text protocol, with the exact messages they must become."""
 
+import copy
 import json
+import time
 from typing import Any
 
 import pytest
@@ -181,7 +183,8 @@ def test_react_text_keeps_a_second_observation_in_a_row_as_the_models_own() -> N
 
 
 def mint(*turns: tuple[str, str], success: bool | None = True) -> dict[str, Any]:
-    demo = "Use tags.\n\n---\n\nTask:\ndemo\n\nAssistant:\n<execute>print(1)</execute>\n\nObservation:\n1\n\n---\n\nTask:\n2+2?\n"
+    shown = "<execute>print(1)</execute>\n\nObservation:\n1\n"
+    demo = f"Use tags.\n\n---\n\nTask:\ndemo\n\nAssistant:\n{shown}\n---\n\nTask:\n2+2?\n"
     return {
         "state": {"history": chat(("user", demo), *turns), "success": success, "terminate_reason": "task_success"},
         "task": {"task_name": "reasoning", "task_id": 3, "prompt": "2+2?", "reference": "4", "metadata": {}},
@@ -310,7 +313,8 @@ def test_search_tags_become_calls_to_search(query: str, documents: str) -> None:
 
 
 def test_r1_searcher_opens_inside_the_think_block_and_records_the_grader() -> None:
-    text = " plan <|begin_of_query|>q<|end_of_query|><|begin_of_documents|>d<|end_of_documents|> so</think><answer>a</answer>"
+    search = "<|begin_of_query|>q<|end_of_query|><|begin_of_documents|>d<|end_of_documents|>"
+    text = f" plan {search} so</think><answer>a</answer>"
     record = {"question": "w?", "answer": "a", "pred_ans": "a", "gen_text_store": text, "gpt4o_output": "True"}
     parsed = read(record, "search_tags")
     assert [m["reasoning"] for m in parsed.messages] == [None, "plan", None, "so"]
@@ -356,7 +360,8 @@ def test_hermes_chat_reads_python_literals_and_declared_tools() -> None:
 
 
 def test_qwen_answers_parallel_calls_in_one_user_turn() -> None:
-    two = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>\n<tool_call>\n{"name": "g", "arguments": {}}\n</tool_call>'
+    call = '<tool_call>\n{"name": "%s", "arguments": {}}\n</tool_call>'
+    two = call % "f" + "\n" + call % "g"
     answers = "<tool_response>\n1\n</tool_response>\n<tool_response>\n2\n</tool_response>"
     parsed = read({"messages": chat(("user", "go"), ("assistant", two), ("user", answers))}, "hermes")
     assert short(parsed.messages)[1:] == [
@@ -379,7 +384,9 @@ def test_hermes_keeps_an_unreadable_call_as_text_under_its_name() -> None:
 
 
 def test_chatml_conversations_are_cut_out_of_a_document() -> None:
-    first = "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n<tool_call>\n{'name': 'f', 'arguments': {}}\n</tool_call><|im_end|>\n<|im_start|>tool\n<tool_response>\n1\n</tool_response>\n<|im_end|>\n<|im_start|>assistant\nIt is 1.\n"
+    first = "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
+    first += "<tool_call>\n{'name': 'f', 'arguments': {}}\n</tool_call><|im_end|>\n<|im_start|>tool\n"
+    first += "<tool_response>\n1\n</tool_response>\n<|im_end|>\n<|im_start|>assistant\nIt is 1.\n"
     document = f"# Title\n```\n{first}```\nProse with a lone\n<|im_start|>user\nquestion<|im_end|>\n"
     parts = split_text(document)
     assert "".join(parts) == document
@@ -395,7 +402,8 @@ def test_chatml_conversations_are_cut_out_of_a_document() -> None:
 
 def test_alpaca_tool_unrolls_the_history_and_declares_the_listed_tools() -> None:
     record = {
-        "instruction": 'Tools:\n1. Name: Get A\nDescription: gives a\nParameters: {"x": {"description": "d", "type": "float", "default": ""}}\n\nEnd',
+        "instruction": "Tools:\n1. Name: Get A\nDescription: gives a\nParameters: "
+        '{"x": {"description": "d", "type": "float", "default": ""}}\n\nEnd',
         "input": "**Dialogue Records History**\n<user> one </user>\n\n<think> t1 </think>\n<tool_call>\n"
         '{"name": "Get A", "parameters": {"x": 1}}\n{"name": "Get A", "parameters": {"x": 2}}\n</tool_call>\n'
         '<obs> [{"name": "Get A", "results": 1}, {"name": "Get A", "results": 2}] </obs>',
@@ -586,3 +594,85 @@ def test_a_broken_record_says_what_is_missing(record: Any) -> None:
     assert found is not None
     with pytest.raises(FormatError, match=r"want .*(found|;)"):
         found.parse(record)
+
+
+SOUND: dict[str, Any] = {
+    "codeact": mint(("assistant", "<execute>a()</execute>"), ("user", "Observation:\n1\nYou have 1 steps left.\n")),
+    "react_chat": {"messages": chat(("user", "q"), ("assistant", "Action: s[x]"), ("user", "Observation: 1"))},
+    "react_alpaca": {"traj": "### Instruction:\nq\n### Response:\nAction: finish[a]", "gt": "a", "em": True, "reward": 1},
+    "tir": {"question": "q", "gt": "2", "code": ["```python\n1\n```\n```output\n1\n```"], "pred": ["2"]},
+    "blocks": {"messages": chat(("user", "q"), ("text", "a"), ("code", "1")), "completion": "1"},
+    "search_tags": {"question": "q", "answer": ["a"], "response": "<search>x</search><information>d</information>"},
+    "hermes": {"messages": chat(("user", "q"), ("assistant", "<tool_call>{}</tool_call>")), "tools": "[]"},
+    "alpaca_tool": {"instruction": "1. Name: a", "input": "<user> q </user>", "output": "<think> t </think>"},
+    "mini_swe": {
+        "messages": chat(("user", "q"), ("assistant", "```mswea_bash_command\nls\n```")), "info": {"submission": "s"},
+    },
+    "api_bank": [
+        {"role": "User", "text": "q"},
+        {"role": "API", "api_name": "a", "param_dict": {}, "result": {"output": 1}},
+    ],
+    "toolbench": {
+        "win": True,
+        "tree": {"tree": node("x", "", node("Action", "f", node("Action Input", "{}", observation="1")))},
+        "answer_generation": {"query": "q", "final_answer": "{}", "function": [{"name": "f"}], "train_messages": []},
+    },
+}  # fmt: skip
+JUNK = [None, 7, 1.5, True, "", "x", "<tool_call>[1]</tool_call>", [], [1], ["a", None], [[]], {}, {"role": 1}]
+
+
+def places(value: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path of every value inside a value."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [found for key, inner in items for found in [(*above, key), *places(inner, (*above, key))]]
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_any_value_replaced_by_junk_is_a_format_error_or_a_sound_trajectory(name: str) -> None:
+    assert read(SOUND[name], name).messages
+    for path in places(SOUND[name]):
+        for junk in JUNK:
+            record = copy.deepcopy(SOUND[name])
+            held = record
+            for key in path[:-1]:
+                held = held[key]
+            held[path[-1]] = junk
+            found = detect(record)
+            if found is None:
+                continue
+            try:
+                parsed = found.parse(record)
+            except FormatError:
+                continue
+            for item in parsed.messages:
+                assert item["role"] in ("system", "user", "assistant", "tool")
+                assert isinstance(item["content"], str | None)
+                assert isinstance(item["name"], str | None)
+                assert all(isinstance(call["arguments"], str) for call in item["tool_calls"] or ())
+            assert isinstance(parsed.prompt, str | None)
+            assert isinstance(parsed.final_answer, str | None)
+            assert isinstance(parsed.ground_truth, str | None)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["Action: a[\n", "Action Input: \n", "<execute>", "<tool_call>", "<think>", "\n", " ", "\\boxed{", "<search>",
+     "<|im_start|>user\n", "<user>", "```python\n", "### Instruction:\n", "Question: x\nThought 1: "],
+)  # fmt: skip
+def test_tags_opened_and_never_closed_cost_no_quadratic_time(piece: str) -> None:
+    text = piece * 20_000
+    records: list[Any] = [
+        {"messages": chat(("user", "q"), ("assistant", f"<execute>x</execute><tool_call>Action: b[c]\n{text}"))},
+        {"question": "q", "code": [text], "pred": []},
+        {"question": "q", "gen_text_store": text},
+        {"traj": f"### Instruction:\n{text}### Response:\nAction: finish[a]\n{text}"},
+        {"instruction": text, "input": f"<user> q </user>{text}", "output": f"<think>{text}"},
+        {"text": f"<|im_start|>user\nx<|im_end|><|im_start|>assistant\n{text}"},
+        f"Question: x\nThought 1: y\n{text}",
+    ]
+    started = time.process_time()
+    for record in records:
+        found = detect(record)
+        assert found is not None
+        found.parse(record)
+    assert time.process_time() - started < 5  # quadratic readers took minutes

@@ -19,12 +19,15 @@ class Lines:
     name = "lines"
 
     def detects(self, record: Any) -> bool:
+        """Whether the record has this shape."""
         return isinstance(record, list)
 
     def parse(self, record: Any) -> Parsed:
+        """As little as a trajectory can be."""
         return Parsed([], metadata={"lines": len(record)})
 
     def session_key(self, value: Any) -> str | None:
+        """The value's own `session`."""
         return value.get("session") if isinstance(value, dict) else None
 
 
@@ -34,13 +37,18 @@ class Box:
     name = "box"
 
     def detects(self, record: Any) -> bool:
+        """Whether the record has this shape."""
         return isinstance(record, dict) and "from" in record
 
     def parse(self, record: Any) -> Parsed:
+        """As little as a trajectory can be."""
         return Parsed([], metadata=record)
 
     def unpack(self, value: Any) -> list[Any] | None:
-        return [{"from": "box", **held} for held in value["box"]] if isinstance(value, dict) and "box" in value else None
+        """The records in the box, each with where it came from."""
+        if not isinstance(value, dict) or "box" not in value:
+            return None
+        return [{"from": "box", **held} for held in value["box"]]  # raises where the box is none, as a format may
 
 
 class Chapters:
@@ -49,12 +57,15 @@ class Chapters:
     name = "chapters"
 
     def detects(self, record: Any) -> bool:
+        """Whether the record has this shape."""
         return isinstance(record, str)
 
     def parse(self, record: Any) -> Parsed:
+        """As little as a trajectory can be."""
         return Parsed([], metadata={"text": record})
 
     def split(self, text: str) -> list[str] | None:
+        """The text from each heading to the next."""
         first, *others = text.split("\n== ")
         return [f"{first}\n", *(f"== {other}" for other in others)] if others else None
 

@@ -19,7 +19,11 @@ MENDED = [
     (b'{"b":"\\u0022:","a":1,"a":1}', {"b": '":', "a": 1}, "key 'a' stands twice with equal values"),
     (b'{"a":"x\\ud800y"}', {"a": "x\ufffdy"}, "lone surrogates under 'a' replaced by U+FFFD"),
     (b'{"\\udc00":1}', {"\ufffd": 1}, "lone surrogates under 'a key' replaced by U+FFFD"),
-    (b'{"a":18446744073709551616}', {"a": "18446744073709551616"}, "an integer of 20 digits, beyond 64 bits, kept as text"),
+    (
+        b'{"a":18446744073709551616}',
+        {"a": "18446744073709551616"},
+        "an integer of 20 digits, beyond 64 bits, kept as text",
+    ),
     (b'{"a":"\xff"}', {"a": "\ufffd"}, "bytes that are not UTF-8 replaced by U+FFFD"),
     (b'{"a":"x\ty"}', {"a": "x\ty"}, "raw control characters kept inside a text"),
 ]
@@ -71,7 +75,9 @@ def test_an_integer_of_ten_thousand_digits_is_text() -> None:
     assert decode_json(b'{"a":' + digits.encode() + b"}").value == {"a": digits}
 
 
-@pytest.mark.parametrize(("depth", "is_read"), [(MAX_DEPTH, True), (MAX_DEPTH + 1, False), (1000, False), (1025, False)])
+@pytest.mark.parametrize(
+    ("depth", "is_read"), [(MAX_DEPTH, True), (MAX_DEPTH + 1, False), (1000, False), (1025, False)]
+)
 def test_nesting_is_read_up_to_the_limit(depth: int, is_read: bool) -> None:  # noqa: FBT001 - a table's column
     assert (decode_json(b"[" * depth + b"]" * depth).error is None) is is_read
 

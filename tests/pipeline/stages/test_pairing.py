@@ -4,7 +4,7 @@ import orjson
 import polars as pl
 import pytest
 
-from pipeline.formats.base import message
+from pipeline.formats.base import message, tool_call
 from pipeline.schema import Message
 from pipeline.stages.pairing import mark_orphan_observation, mark_unpaired_call
 from pipeline.stages.steps import explode_steps
@@ -35,7 +35,7 @@ def test_an_id_used_again_in_a_later_turn_is_another_call() -> None:
 
 
 def test_calls_of_one_message_with_one_id_are_answered_in_order() -> None:
-    call = {"id": "c0", "name": "search", "arguments": "{}"}
+    call = tool_call("search", {}, "c0")
     messages = [ASKED, message("assistant", tool_calls=[call, call]), tool("a"), tool("b")]
     assert steps_of(messages)[0] == [(1, 0, "search", "a", 2), (1, 1, "search", "b", 3)]
 

@@ -1,6 +1,7 @@
 """The gate on self-written observations: every protocol's own form of the fault, what must not fire, and MINT."""
 
 import json
+from typing import Any
 
 import polars as pl
 import pytest
@@ -15,6 +16,7 @@ from pipeline.schema import Message
 from pipeline.stages.self_written import AFTER_OWN_CALL, LOOSER, SNIPPET_CHARS, mark_self_written
 from tests.factories import assistant, make_frame, make_trajectory, reasons_of, tool, user
 from tests.pipeline.formats.shared_text_protocols import FAMILIES, SHARED, records_of
+from tests.strategies import trajectories
 
 LABELS = SHARED / "mint" / "DERIVED_self_written_observations.jsonl"
 CALL = ("search", {"query": "moon"})
@@ -33,10 +35,10 @@ FABRICATED: dict[str, str] = {
     "llama": '<|python_tag|>f(x=1)<|eom_id|><|start_header_id|>ipython<|end_header_id|>\n\n"1"<|eot_id|>',
     "mistral": '[TOOL_CALLS][{"name": "f", "arguments": {}}]</s>[TOOL_RESULTS]{"content": 1}[/TOOL_RESULTS]',
     "qwen": "✿FUNCTION✿: f\n✿ARGS✿: {}\n✿RESULT✿: 1\n✿RETURN✿: done",
-    "deepseek": "<｜tool▁calls▁begin｜>f<｜tool▁calls▁end｜><｜tool▁outputs▁begin｜>1<｜tool▁outputs▁end｜>",
+    "deepseek": "<{0}tool▁calls▁begin{0}>f<{0}tool▁calls▁end{0}><{0}tool▁outputs▁begin{0}>1".format("\uff5c"),
     "glm": "<tool_call>f\n</tool_call>\n<|observation|>\n1",
     "harmony": "<|channel|>commentary to=functions.f<|message|>{}<|call|><|start|>functions.f<|message|>1<|end|>",
-    "xml_function_calls": "<function_calls>\n<invoke name='f'></invoke>\n</function_calls>\n<function_results>1</function_results>",
+    "xml_function_calls": "<function_calls><invoke name='f'></invoke></function_calls>\n<function_results>1",
     "toolrl": '<tool_call>\n{"name": "f", "parameters": {}}\n</tool_call>\n<obs> [{"name": "f"}] </obs>',
 }
 """One self-written result in each protocol's own words, in the content of one assistant message."""
@@ -82,7 +84,7 @@ def test_a_result_beside_a_native_call_is_caught(content: str, pattern: str) -> 
 
 CLEAN: dict[str, list[Message]] = {
     "a clean native call": [user("q"), assistant("I look.", CALL), tool("far"), assistant("It is far.")],
-    "a real observation": [user("q"), assistant(None, CALL), tool("Observation: far\n<tool_response>x</tool_response>")],
+    "a real observation": [user("q"), assistant(None, CALL), tool("Observation: 1\n<tool_response>x")],
     "the user quotes the protocol": [user("</execute>\nObservation:\n1"), assistant("I see.")],
     "the system prompt demonstrates": [user("Action: search[x]\nObservation: y"), assistant("Action: search[z]")],
     "talk of observations": [user("q"), assistant("An Observation: line follows an action in ReAct.")],
@@ -183,6 +185,15 @@ def test_other_columns_stay_earlier_reasons_are_kept_and_twice_equals_once(
     assert_frame_equal(mark_self_written(once.lazy()).collect(), once)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(trajectories(), max_size=4))
+def test_rows_as_broken_as_real_ones_pass_through_whole(rows: list[dict[str, Any]]) -> None:
+    before = make_frame(*rows).collect()
+    once = mark_self_written(before.lazy()).collect()
+    assert_frame_equal(once.drop("reason", "evidence"), before.drop("reason", "evidence"))
+    assert_frame_equal(mark_self_written(once.lazy()).collect(), once)
+
+
 def test_recall_and_false_alarms_on_mint() -> None:
     if not LABELS.exists():
         pytest.skip("../shared/data/mint is not beside this checkout")
@@ -198,9 +209,7 @@ def test_recall_and_false_alarms_on_mint() -> None:
     caught = sum(flag and key in listed for flag, key in zip(flagged, keys, strict=True))
     alarms = [key for flag, key in zip(flagged, keys, strict=True) if flag and key not in listed]
     outside = len(keys) - len(listed)
-    print(
-        f"mint: {len(keys)} traces, {caught} of {len(listed)} listed caught, {len(alarms)} of {outside} others: {alarms}"
-    )
+    print(f"mint: {len(keys)} traces, {caught} of {len(listed)} caught, {len(alarms)} of {outside} others: {alarms}")
     assert (len(keys), len(listed), outside) == (3616, 794, 2822)
     assert caught / len(listed) >= 0.99
     assert len(alarms) / outside <= 0.005

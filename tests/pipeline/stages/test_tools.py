@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.config import StructureGate, Unknown
 from pipeline.formats.base import message
-from pipeline.schema import Message
+from pipeline.schema import Message, ToolCall
 from pipeline.stages.tool_schemas import BadSchema, check_arguments, declared_tools, normalize_schema
 from pipeline.stages.tools import mark_bad_arguments, mark_undeclared_tool
 from tests.factories import assistant, make_frame, make_trajectory, user
@@ -24,7 +24,7 @@ def tools(*functions: dict[str, Any]) -> str:
 
 
 def called(name: str | None, arguments: str | None) -> list[Message]:
-    call = {"id": "c0", "name": name, "arguments": arguments}
+    call: ToolCall = {"id": "c0", "name": name, "arguments": arguments}
     return [user("Go"), message("assistant", tool_calls=[call])]
 
 

@@ -99,10 +99,25 @@ def test_arguments_cut_in_the_middle_count(arguments: str | None, expected: str 
     ],
 )
 def test_an_observation_at_the_end_counts_unless_its_call_was_terminal(
-    name: str, arguments: str, success: bool | None, expected: str | None
+    name: str, arguments: str, success: Any, expected: str | None
 ) -> None:
     call = message("assistant", None, tool_calls=[{"id": "c0", "name": name, "arguments": arguments}])
     assert sign_of([ASKED, call, tool("done")], success=success) == expected
+
+
+@pytest.mark.parametrize(
+    ("success", "reward", "expected"),
+    [
+        (None, 1.0, None),
+        (None, 0.99, "after_observation"),
+        (None, None, "after_observation"),
+        (False, 1.0, "after_observation"),
+        (True, 0.0, None),
+    ],
+)
+def test_a_full_reward_stands_for_a_success_nobody_recorded(success: Any, reward: Any, expected: str | None) -> None:
+    messages = [ASKED, assistant(None, ("search", {})), tool("done")]
+    assert sign_of(messages, success=success, reward=reward) == expected
 
 
 def test_an_orphan_at_the_end_is_left_to_its_own_gate() -> None:
