@@ -33,9 +33,9 @@ class LangSmith:
         traces = dict.fromkeys(_trace_of(run) for run in runs)
         if len(traces) < 2:
             return None
+        held = {key: runs for key, runs in value.items() if isinstance(runs, list)}
         return [
-            {key: [run for run in value.get(key) or () if _trace_of(run) == trace] for key in ("post", "patch")}
-            for trace in traces
+            {key: [run for run in runs if _trace_of(run) == trace] for key, runs in held.items()} for trace in traces
         ]
 
     def detects(self, record: Any) -> bool:

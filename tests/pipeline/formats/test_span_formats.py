@@ -225,3 +225,11 @@ def test_a_langsmith_model_run_may_speak_anthropic_or_responses() -> None:
 def test_a_langsmith_trace_without_messages_is_a_format_error() -> None:
     with pytest.raises(FormatError, match="trace t: want an llm run with messages, found none in 1 runs"):
         one("langsmith", run("chain", "1", "1"))
+
+
+def test_a_langsmith_batch_of_two_traces_holds_two_records() -> None:
+    runs = [
+        {**run("llm", name, "1", inputs={"messages": [{"role": "user", "content": name}]}), "trace_id": name}
+        for name in ("a", "b")
+    ]
+    assert [short(parsed) for _, parsed in read({"post": runs, "patch": []})] == [[("user", "a")], [("user", "b")]]

@@ -599,7 +599,7 @@ def test_a_broken_record_says_what_is_missing(record: Any) -> None:
 SOUND: dict[str, Any] = {
     "codeact": mint(("assistant", "<execute>a()</execute>"), ("user", "Observation:\n1\nYou have 1 steps left.\n")),
     "react_chat": {"messages": chat(("user", "q"), ("assistant", "Action: s[x]"), ("user", "Observation: 1"))},
-    "react_alpaca": {"traj": "### Instruction:\nq\n### Response:\nAction: finish[a]", "gt": "a", "em": True, "reward": 1},
+    "react_alpaca": {"traj": "### Instruction:\nq\n### Response:\nAction: finish[a]", "gt": "a", "reward": 1},
     "tir": {"question": "q", "gt": "2", "code": ["```python\n1\n```\n```output\n1\n```"], "pred": ["2"]},
     "blocks": {"messages": chat(("user", "q"), ("text", "a"), ("code", "1")), "completion": "1"},
     "search_tags": {"question": "q", "answer": ["a"], "response": "<search>x</search><information>d</information>"},
