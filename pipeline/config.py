@@ -37,6 +37,8 @@ class ParseConfig(StrictModel):
 class StructureGate(StrictModel):
     """Gates on how calls and observations fit together."""
 
+    looser_self_written: bool = False
+    """Also take `Output:` and role labels behind an agent's own call for observations it wrote itself."""
     undeclared_tool_unknown: Unknown = Unknown.PASS
     """A trajectory that declares no tools at all."""
     bad_schema: Unknown = Unknown.PASS

@@ -10,7 +10,7 @@ from pipeline.stages.length import mark_overlong
 from pipeline.stages.pairing import mark_orphan_observation, mark_unpaired_call
 from pipeline.stages.privacy import find_spans, mark_personal_data, mark_secret
 from pipeline.stages.repeated import mark_repeated_call
-from pipeline.stages.self_written import mark_self_written
+from pipeline.stages.self_written import LOOSER, mark_self_written
 from pipeline.stages.tools import mark_bad_arguments, mark_undeclared_tool
 from pipeline.stages.truncated import mark_truncated
 from pipeline.stages.wrong_answer import mark_wrong_answer
@@ -32,7 +32,7 @@ def screen_rows(
     """
     lf = trajectories.lazy().with_columns(evidence=pl.lit(None, pl.String))
     lf = mark_empty(lf)
-    lf = mark_self_written(lf)
+    lf = mark_self_written(lf, also=LOOSER if config.structure.looser_self_written else None)
     lf = mark_truncated(lf)
     lf = mark_unpaired_call(lf)
     lf = mark_orphan_observation(lf)

@@ -166,5 +166,16 @@ def split_text(text: str, formats: tuple[Format, ...] | None = None) -> list[str
         except _BROKEN:
             return [text]
         if parts:
-            return parts
+            return _without_blanks(parts)
     return [text]
+
+
+def _without_blanks(parts: list[str]) -> list[str]:
+    """The parts, those of white space alone joined to their neighbour: they are no records."""
+    joined: list[str] = []
+    for part in parts:
+        if joined and not (part.strip() and joined[-1].strip()):
+            joined[-1] += part
+        else:
+            joined.append(part)
+    return joined

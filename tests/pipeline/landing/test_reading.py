@@ -14,8 +14,9 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.formats.registry import split_text
 from pipeline.landing.reading import read_records
-from tests.pipeline.landing.shapes import LIMIT, jsonl, read, talk, told
+from tests.pipeline.landing.shapes import LIMIT, Chapters, jsonl, read, talk, told
 
 TALKS = [talk(0), talk(1), talk(2)]
 LINES = jsonl(*TALKS)
@@ -201,6 +202,15 @@ def test_sessions_come_last_and_containers_are_unpacked_in_place(tmp_path: Path)
     assert [(record.positions, record.inner) for record in records] == [
         ([1], None), ([2], 0), ([2], 1), ([5], None), ([0, 4], None), ([3], None),
     ]  # fmt: skip
+
+
+def test_white_space_between_the_records_of_a_text_is_no_record() -> None:
+    class Pieces(Chapters):
+        def split(self, text: str) -> list[str] | None:
+            """The text cut at bars, which stay as records of their own would."""
+            return text.split("|")
+
+    assert split_text(" |\n|one|\n|two| |", (Pieces(),)) == [" \none\n", "two "]
 
 
 def test_notes_follow_the_record_they_belong_to(tmp_path: Path) -> None:
