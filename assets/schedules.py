@@ -15,9 +15,7 @@ from pipeline.landing.zone import day_fingerprint, list_days
 
 PARTITIONED = dg.AssetSelection.assets("trajectories", "screened", "prompts")
 
-curate = dg.define_asset_job(
-    "curate", PARTITIONED, partitions_def=DAYS, description="Curate one day: trajectories, screened, prompts."
-)
+curate = dg.define_asset_job("curate", PARTITIONED, description="Curate one day: trajectories, screened, prompts.")
 snapshot = dg.define_asset_job("snapshot", dg.AssetSelection.assets("sft_set"), description="Write the SFT set anew.")
 
 

@@ -8,15 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pipeline.config import LengthGate, PrivacyGate, StructureGate, Unknown
+from pipeline.config import AnswerGate, LengthGate, PrivacyGate, StructureGate, Unknown
+from pipeline.dedup.benchmarks import ngrams_of
+from pipeline.dedup.lookup import MATCHES
 from pipeline.frames import EVIDENCE_DTYPE
+from pipeline.stages.contamination import mark_contaminated
+from pipeline.stages.duplicates import mark_duplicate, mark_near_duplicate
 from pipeline.stages.empty import mark_empty
 from pipeline.stages.length import mark_overlong
 from pipeline.stages.pairing import mark_orphan_observation, mark_unpaired_call
 from pipeline.stages.privacy import find_spans, mark_personal_data, mark_secret, mark_unusable_truth
 from pipeline.stages.repeated import mark_repeated_call
+from pipeline.stages.self_written import mark_self_written
 from pipeline.stages.tools import mark_bad_arguments, mark_undeclared_tool
 from pipeline.stages.truncated import mark_truncated
+from pipeline.stages.wrong_answer import mark_wrong_answer
 from tests.factories import make_frame
 from tests.strategies import trajectories
 
@@ -37,7 +43,19 @@ GATES: list[tuple[str, Gate]] = [
     ("secret", lambda lf: mark_secret(lf, DROPPING)),
     ("personal_data", lambda lf: mark_personal_data(lf, DROPPING)),
     ("unusable_truth", mark_unusable_truth),
+    ("self_written", mark_self_written),
+    ("wrong_answer", lambda lf: mark_wrong_answer(lf, AnswerGate(unknown=Unknown.REVIEW))),
+    ("contaminated", lambda lf: mark_contaminated(lf, NGRAMS)),
+    ("duplicate", lambda lf: mark_duplicate(lf, MATCHED)),
+    ("near_duplicate", lambda lf: mark_near_duplicate(lf, MATCHED)),
 ]
+
+MATCHED = pl.DataFrame(
+    [("t0", "duplicate", "2025-01-01", "x", 1.0), ("t1", "near_duplicate", "2025-01-01", "y", 0.9)],
+    schema=MATCHES,
+    orient="row",
+)
+NGRAMS = ngrams_of({"b": pl.DataFrame({"item": [0], "text": ["a b c"]}, schema_overrides={"item": pl.UInt32})}, 3)
 
 each_gate = pytest.mark.parametrize("gate", [gate for _, gate in GATES], ids=[name for name, _ in GATES])
 

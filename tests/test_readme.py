@@ -1,0 +1,39 @@
+"""What the README claims is so."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from assets.cli import _VERBS
+from benchmarks.readme import BEGIN, END, block, curate_samples
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_funnel_is_what_the_samples_give_today(tmp_path: Path) -> None:
+    shown = BEGIN + README.partition(BEGIN)[2].partition(END)[0] + END
+    assert block(curate_samples(tmp_path)) == shown, "run: python -m benchmarks.readme"
+
+
+@pytest.mark.parametrize("path", re.findall(r"^\| `([^`]+)` \| ", README.partition("## Where things are")[2], re.MULTILINE))
+def test_every_path_on_the_map_exists(path: str) -> None:
+    assert path.startswith("data/") or (ROOT / path).exists()
+
+
+def test_every_verb_it_names_exists_and_every_verb_is_named() -> None:
+    named = set(re.findall(r"toolwise ([a-z]+)", README))
+    assert named - set(_VERBS) == set()
+    assert set(_VERBS) - named <= {"demo"}
+
+
+def test_every_make_target_it_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`?make ([a-z-]+)`?", README)) <= targets
+
+
+def test_every_picture_is_there() -> None:
+    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README)
+    assert pictures
+    assert [name for name in pictures if not (ROOT / name).exists()] == []
