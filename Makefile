@@ -1,7 +1,7 @@
 # What a user types. Every target installs what it needs first; see README.md.
 SHELL := /bin/bash
 PY := .venv/bin/python
-export DAGSTER_HOME := $(CURDIR)
+export DAGSTER_HOME := $(CURDIR)/.dagster
 export DO_NOT_TRACK := 1
 export OMP_NUM_THREADS ?= 1
 .PHONY: install demo test test-all ui check bench lock clean-demo

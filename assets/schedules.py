@@ -52,7 +52,7 @@ def landed_files(context: dg.SensorEvaluationContext, workspace: Workspace) -> d
             busy.append(day)
         elif seen.get(day) != fingerprint:
             seen[day] = fingerprint
-            requests.append(dg.RunRequest(run_key=f"landed-{day}-{fingerprint}", partition_key=day))
+            requests.append(dg.RunRequest(partition_key=day))
     if foreign:
         context.log.warning(f"days outside the partitions are not curated: {', '.join(foreign)}")
     if not requests:
@@ -61,11 +61,16 @@ def landed_files(context: dg.SensorEvaluationContext, workspace: Workspace) -> d
 
 
 @dg.sensor(job=curate, minimum_interval_seconds=300, default_status=dg.DefaultSensorStatus.RUNNING)
-def earlier_day_changed(_context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.SensorResult | dg.SkipReason:
-    """A screened day whose duplicates would be decided otherwise now, because an earlier day was written since."""
-    stale = stale_days(workspace.store())
-    if not stale:
-        return dg.SkipReason("every screened day stands on the duplicates it would find now")
-    return dg.SensorResult(
-        run_requests=[dg.RunRequest(run_key=f"stale-{day}-{version}", partition_key=day) for day, version in stale]
-    )
+def earlier_day_changed(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.SensorResult:
+    """A day whose duplicates would be decided otherwise now, because an earlier day was written since.
+
+    Asked for once per way of being stale: the cursor forgets a day that is fresh again, a run key never would.
+    """
+    asked: dict[str, str] = orjson.loads(context.cursor) if context.cursor else {}
+    stale = dict(stale_days(workspace.store()))
+    new = [day for day, version in stale.items() if asked.get(day) != version]
+    cursor = orjson.dumps(stale).decode()
+    if not new:
+        waiting = f"; asked for already: {', '.join(stale)}" if stale else ""
+        return dg.SensorResult(skip_reason=f"no other day stands on duplicates that changed{waiting}", cursor=cursor)
+    return dg.SensorResult(run_requests=[dg.RunRequest(partition_key=day) for day in new], cursor=cursor)

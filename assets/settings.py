@@ -45,7 +45,8 @@ def load_settings() -> Settings:
     except ValidationError as error:
         faults = "; ".join(f"TOOLWISE_{str(e['loc'][0]).upper()}: {e['msg']}, found {e['input']!r}" for e in error.errors())
         raise ConfigError(f"{faults}; unset or mend it") from error
-    return settings.model_copy(update={"data": settings.data.expanduser().resolve()})
+    config = None if settings.config is None else settings.config.expanduser().resolve()
+    return settings.model_copy(update={"data": settings.data.expanduser().resolve(), "config": config})
 
 
 def load_config(path: Path | None) -> CurationConfig:
@@ -54,7 +55,12 @@ def load_config(path: Path | None) -> CurationConfig:
 
 
 def ensure_dagster_home() -> Path:
-    """DAGSTER_HOME, set to the checkout where the environment has none, so that CLI and UI share one history."""
-    home = Path(os.environ.setdefault("DAGSTER_HOME", str(HOME)))
+    """DAGSTER_HOME, made if need be; .dagster in the checkout where the environment names none, as `make ui` has it.
+
+    Dagster refuses a relative one, and one that does not exist.
+    """
+    home = Path(os.environ.get("DAGSTER_HOME") or HOME / ".dagster").expanduser().resolve()
+    os.environ["DAGSTER_HOME"] = str(home)
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    home.mkdir(parents=True, exist_ok=True)
     return home

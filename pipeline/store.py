@@ -96,6 +96,22 @@ class TableStore:
             return None
         return hashlib.sha256("".join(shard["sha256"] for shard in manifest["shards"]).encode()).hexdigest()[:12]
 
+    def remove(self, asset: str, day: str) -> None:
+        """Take a partition away in one step, as if it had never been written."""
+        with self.lock(f"{asset}-{day}"):
+            folder, aside = self.folder(asset, day), self.tables / ".staging" / f"{asset}-{day}"
+            shutil.rmtree(aside, ignore_errors=True)
+            if folder.exists():
+                aside.parent.mkdir(parents=True, exist_ok=True)
+                folder.rename(aside)
+                shutil.rmtree(aside)
+
+    def sweep(self) -> None:
+        """Clear what killed writers left; a living one is waited for."""
+        for left in sorted((self.tables / ".staging").glob("*")):
+            with self.lock(left.name.removesuffix(".old")):
+                shutil.rmtree(left, ignore_errors=True)
+
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """Hold `name` against every other process; a killed holder lets go."""
@@ -151,8 +167,7 @@ def publish_folder(staging: Path, target: Path) -> None:
 
 def write_file(path: Path, data: bytes) -> None:
     """Write a file whole or not at all: aside, flushed, renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = _aside(path)
     with aside.open("wb") as handle:
         handle.write(data)
         handle.flush()
@@ -162,12 +177,31 @@ def write_file(path: Path, data: bytes) -> None:
 
 def write_frame(path: Path, frame: pl.DataFrame) -> None:
     """Write a small Parquet file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = _aside(path)
     frame.write_parquet(aside, compression="zstd")
     with aside.open("rb") as handle:
         os.fsync(handle.fileno())
     aside.replace(path)
+
+
+def _aside(path: Path) -> Path:
+    """Where this process writes the next content of `path`; what killed writers left of it is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        if not is_alive(int(left.name.rsplit(".", 2)[1])):
+            left.unlink(missing_ok=True)
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def is_alive(process: int) -> bool:
+    """Whether the process exists, whosever it is."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OverflowError, PermissionError):
+        return True
+    return True
 
 
 def file_hash(path: Path) -> str:

@@ -56,3 +56,7 @@ def main() -> None:
         sys.exit(2)
     except BrokenPipeError:
         sys.exit(0)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        click.echo(f"toolwise: {place}{error.strerror or error}; mend that and run again", err=True)
+        sys.exit(2)

@@ -1,17 +1,27 @@
 """`toolwise curate`: land files, materialise their partitions, print the funnel."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from assets.cli.days import days_within, parse_day
-from assets.cli.materialise import STAGES, materialise_day, materialise_set, open_store
+from assets.cli.days import parse_day
+from assets.cli.materialise import (
+    STAGES,
+    ChecksFailedError,
+    materialise_day,
+    materialise_set,
+    open_store,
+    require_config,
+    require_partitions,
+)
 from assets.cli.show import console, funnel_table
+from pipeline.answers.reading import read_answers
 from pipeline.curation.funnel import funnel_of
 from pipeline.curation.staleness import stale_days
 from pipeline.export.snapshot import latest
-from pipeline.landing.zone import land, landed_days
+from pipeline.landing.zone import land, landed_days, list_days
 from pipeline.store import TableStore
 
 
@@ -32,8 +42,13 @@ def curate(paths: tuple[Path, ...], source: str | None, day: str | None, answers
     store = open_store()
     out = console()
     chosen = None if day is None else parse_day(day)
+    require_config()
     days = _land(store, paths, source, chosen, answers)
-    run_days(store, days, until)
+    try:
+        run_days(store, days, until)
+    except ChecksFailedError:
+        out.print(funnel_table(funnel_of(store, days)))  # the rows behind the failed check
+        raise
     out.print(funnel_table(funnel_of(store, days)))
     say_where(store, until)
 
@@ -64,18 +79,32 @@ def say_where(store: TableStore, until: str) -> None:
 def _land(
     store: TableStore, paths: tuple[Path, ...], source: str | None, day: str | None, answers: Path | None
 ) -> list[str]:
-    """Copy the paths into the landing zone; the days that now hold them."""
+    """Copy the paths into the landing zone; the days that now hold them. What can be checked is checked before."""
     raw = store.root / "raw"
-    if not paths:
-        return days_within(store, "trajectories", (day, day)) or [day] if day else []
-    shaped = None if source or day else landed_days(paths)
+    shaped = landed_days(paths) if paths and not source and day is None else None
+    days = sorted({found for _, found, _ in shaped or ()}) or [day or datetime.now(UTC).date().isoformat()]
+    require_partitions(days)
+    if answers is not None:
+        if shaped is not None or not (paths or source):
+            raise click.UsageError("--answers belongs to one source and day: name --source and --day beside it")
+        read_answers(answers)
     if shaped is not None:
         for found_source, found_day, folder in shaped:
             land([folder], raw, found_source, found_day, contents=True)
-        return sorted({found_day for _, found_day, _ in shaped})
-    named = source or (paths[0].resolve().stem if paths[0].is_file() else paths[0].resolve().name)
-    chosen = day or datetime.now(UTC).date().isoformat()
-    land(list(paths), raw, named, chosen)
+        return days
+    named = source or (_source_name(paths[0]) if paths else "")
+    if paths:
+        land(paths, raw, named, days[0])
     if answers is not None:
-        land([answers], raw, named, chosen, rename=f"answers{''.join(answers.suffixes)}")
-    return [chosen]
+        name = answers.name if answers.name.startswith("answers.") else f"answers.{answers.name}"
+        land([answers], raw, named, days[0], rename=name)
+    if days[0] not in list_days(raw) and not store.has("trajectories", days[0]):
+        raise click.ClickException(f"nothing has landed for {days[0]} under {raw}; name files or folders to land")
+    return days
+
+
+def _source_name(path: Path) -> str:
+    """A source named after the first path, in the letters a source may have."""
+    real = path.resolve()
+    bare = real.name.split(".")[0] if real.is_file() else real.name
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", bare).strip("-._") or "traces"

@@ -5,7 +5,7 @@ import time
 import click
 
 from assets.cli.curate import run_days, say_where
-from assets.cli.materialise import open_store
+from assets.cli.materialise import open_store, require_config
 from assets.cli.show import console, funnel_table
 from assets.settings import HOME
 from pipeline.curation.funnel import funnel_of
@@ -17,6 +17,7 @@ def demo() -> None:
     """Curate the sample traces in examples/ and print the funnel."""
     started = time.monotonic()
     store = open_store()
+    require_config()
     out = console()
     shaped = landed_days([HOME / "examples" / "traces"])
     if not shaped:

@@ -1,12 +1,12 @@
 """Running assets in this process, as the UI would: same history, same checks, quiet unless something is wrong."""
 
 import warnings
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import click
 
-from assets.settings import ensure_dagster_home, load_settings
+from assets.settings import ensure_dagster_home, load_config, load_settings
 from pipeline.store import TableStore
 
 STAGES = ("trajectories", "screened", "prompts", "sft_set")
@@ -20,12 +20,19 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 class MaterialiseError(click.ClickException):
     """A partition did not materialise; the message carries the cause and the next move."""
 
-    exit_code = 1
+
+class ChecksFailedError(MaterialiseError):
+    """The tables were written, and a blocking check did not pass."""
 
 
 def open_store() -> TableStore:
     """The store of the data root in force."""
     return TableStore(load_settings().data)
+
+
+def require_config() -> None:
+    """Raise ConfigError, before anything is touched, for a configuration under which no run could start."""
+    load_config(load_settings().config_path()).content_hash()
 
 
 def materialise_day(day: str, until: str, say: Callable[[str], None]) -> None:
@@ -40,24 +47,24 @@ def materialise_set(say: Callable[[str], None]) -> None:
 
 
 def _run(names: Sequence[str], *, partition: str | None, say: Callable[[str], None]) -> None:
-    home = ensure_dagster_home()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    ensure_dagster_home()
+    with _dagster_at_work():
         import dagster as dg
 
-        from assets.definitions import ASSETS, defs
+        from assets.definitions import ASSETS
+        from assets.resources import Workspace
 
-        Path(home).mkdir(parents=True, exist_ok=True)
+        settings = load_settings()
+        config = settings.config_path()
+        workspace = Workspace(data=str(settings.data), config_path=None if config is None else str(config))
         with dg.DagsterInstance.get() as instance:
-            if partition is not None:
-                _require_partition(partition)
             say(f"materialising {', '.join(names)}" + (f" for {partition}" if partition else ""))
             result = dg.materialize(
                 ASSETS,
                 selection=dg.AssetSelection.assets(*names),
                 partition_key=partition,
                 instance=instance,
-                resources=defs.resources,
+                resources={"workspace": workspace},
                 raise_on_error=False,
                 run_config=_QUIET,
                 tags={"toolwise/by": "cli"},
@@ -68,25 +75,48 @@ def _run(names: Sequence[str], *, partition: str | None, say: Callable[[str], No
         if not check.passed
     ]
     if failed:
-        raise MaterialiseError("; ".join(failed))
+        raise ChecksFailedError("; ".join(failed))
     if not result.success:
         causes = [_cause(event) for event in result.all_events if event.is_step_failure]
         raise MaterialiseError("; ".join(causes) or f"run {result.run_id} failed; `make ui` shows its log")
 
 
 def _cause(event: object) -> str:
-    """The innermost error of a failed step, in one line."""
+    """What a failed step says: the library's own error where there is one, which names the next move, else the root."""
     error = event.step_failure_data.error  # pyright: ignore[reportAttributeAccessIssue]
-    while error is not None and error.cause is not None:
+    while error is not None and error.cause is not None and not error.message.startswith("pipeline."):
         error = error.cause
-    return "step failed" if error is None else error.message.strip().removeprefix("pipeline.errors.")
+    if error is None:
+        return "step failed"
+    told = " ".join(error.message.split())
+    return told.partition(": ")[2] if told.startswith("pipeline.") else told
 
 
-def _require_partition(day: str) -> None:
-    from assets.partitions import DAYS
+def require_partitions(days: Iterable[str]) -> None:
+    """Raise MaterialiseError naming the days that are no partitions."""
+    with _dagster_at_work():
+        from assets.partitions import DAYS
 
-    if not DAYS.has_partition_key(day):
-        first, last = DAYS.get_first_partition_key(), DAYS.get_last_partition_key()
-        raise MaterialiseError(
-            f"day {day} is outside the partitions {first} to {last}; choose another --day, or set TOOLWISE_FIRST_DAY"
-        )
+        foreign = [day for day in days if not DAYS.has_partition_key(day)]
+        if foreign:
+            first, last = DAYS.get_first_partition_key(), DAYS.get_last_partition_key()
+            held = f"{first} to {last}" if first else "there are (none yet)"
+            raise MaterialiseError(
+                f"outside the partitions {held}: {', '.join(foreign)}; choose another --day, or set TOOLWISE_FIRST_DAY"
+            )
+
+
+@contextmanager
+def _dagster_at_work() -> Iterator[None]:
+    """Dagster's warnings kept from the terminal, and what keeps it from starting told in one line."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from dagster import DagsterError
+        from yaml import YAMLError
+
+        try:
+            yield
+        except (DagsterError, YAMLError) as error:
+            told = " ".join(str(error).split())
+            place = "DAGSTER_HOME, its dagster.yaml, or a TOOLWISE_ variable"
+            raise MaterialiseError(f"Dagster does not start: {told[:400]}; mend {place}") from error

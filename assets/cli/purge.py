@@ -3,7 +3,7 @@
 import click
 
 from assets.cli.curate import run_days
-from assets.cli.materialise import open_store
+from assets.cli.materialise import open_store, require_config
 from assets.cli.show import console
 from pipeline.curation.path import path_of
 from pipeline.curation.purge import purge as purge_rows
@@ -20,6 +20,7 @@ def purge(trajectory_ids: tuple[str, ...], why: str, yes: bool) -> None:  # noqa
     refused if it is ever landed again. This cannot be undone.
     """
     store, out = open_store(), console()
+    require_config()
     for each in trajectory_ids:
         first = path_of(store, each)[0]
         out.print(f"{first.trajectory_id}  {first.day}  {first.facts.get('record', '')}")
@@ -28,6 +29,6 @@ def purge(trajectory_ids: tuple[str, ...], why: str, yes: bool) -> None:  # noqa
     done = purge_rows(store, trajectory_ids, why)
     run_days(store, done.days, "sft_set")
     out.print(
-        f"purged {len(done.trajectory_ids)} rows of {len(done.days)} days: {len(done.files)} raw files rewritten, "
+        f"purged {done.num_rows} rows of {len(done.days)} days: {len(done.files)} raw files rewritten, "
         f"{len(done.snapshots)} snapshots cleaned; the tables were made anew without them"
     )

@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from assets.cli.curate import run_days
 from assets.cli.days import days_within, parse_range
-from assets.cli.materialise import open_store
+from assets.cli.materialise import open_store, require_config
 from assets.cli.show import console
 from pipeline.curation.path import resolve
 from pipeline.curation.reading import readable
@@ -26,6 +26,7 @@ def review(  # noqa: PLR0913  # one parameter an option
 ) -> None:
     """Go through the waiting rows: k keeps, d drops, s skips, q stops. Every answer is recorded with who and when."""
     store, out = open_store(), console()
+    require_config()
     rows = waiting(store, days_within(store, "trajectories", parse_range(span)))
     if rows.is_empty():
         out.print("nothing waits for a person")

@@ -9,6 +9,7 @@ import polars as pl
 from pipeline.curation.funnel import SFT_CHAIN
 from pipeline.errors import PipelineError
 from pipeline.export.snapshot import latest
+from pipeline.landing.identity import without_suffix
 from pipeline.ledger import scan_decisions, scan_history
 from pipeline.store import TableStore
 
@@ -59,7 +60,10 @@ def path_of(store: TableStore, trajectory_id: str) -> list[Step]:
 
 
 def resolve(store: TableStore, text: str) -> str:
-    """The one trajectory_id that is `text`, or begins with it. Raises UnknownTrajectoryError."""
+    """The one trajectory_id that is `text`, or begins with it; of copies of one record the first.
+
+    Raises UnknownTrajectoryError.
+    """
     held = store.scan_days(SFT_CHAIN[0], store.days(SFT_CHAIN[0]))
     if held is None:
         raise UnknownTrajectoryError(f"{text}: nothing has been curated yet; run `toolwise curate PATH` first")
@@ -72,7 +76,7 @@ def resolve(store: TableStore, text: str) -> str:
             f"{text}: no trajectory has this id"
             + (f" (a prefix needs {MIN_PREFIX} characters)" if found else "; look it up in tables/trajectories")
         )
-    if len(found) > 1:
+    if len(found) > 1 and {without_suffix(each) for each in found} != {found[0]}:
         raise UnknownTrajectoryError(f"{text}: fits {len(found)} trajectories: {', '.join(found[:8])}; name one whole")
     return found[0]
 

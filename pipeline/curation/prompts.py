@@ -4,7 +4,7 @@ import polars as pl
 
 from pipeline.config import CurationConfig
 from pipeline.curation.evidence import with_redacted_evidence
-from pipeline.curation.staleness import earlier_index
+from pipeline.curation.staleness import PROMPT_INDEX, earlier_index
 from pipeline.curation.summary import Progress, Summary, silent
 from pipeline.dedup.benchmarks import benchmark_ngrams
 from pipeline.dedup.lookup import find_duplicates, relevant_version
@@ -18,9 +18,6 @@ from pipeline.stages.duplicates import mark_duplicate, mark_near_duplicate
 from pipeline.stages.privacy import find_spans, mark_personal_data, mark_secret, mark_unusable_truth
 from pipeline.stages.tasks_of_day import group_tasks, mark_contradicting_truths, mark_no_ground_truth
 from pipeline.store import TableStore
-
-PROMPT_INDEX = "prompt_index"
-"""Fingerprints of the prompts still in, a table beside `prompts`."""
 
 _TASK_INPUTS = (
     "trajectory_id",

@@ -1,9 +1,10 @@
-"""Deleting a trajectory everywhere: landing zone, ledger, reviews, snapshots; tables follow when its days are run again.
+"""Deleting a trajectory everywhere: landing zone, answers files, tables, ledger, reviews, snapshots.
 
 The tombstone is written first: from then on no run reads the record again, so that a purge killed half way is finished
-by purging once more, and nothing it removed comes back.
+by purging once more, and nothing it removed comes back. The table that ids are looked up in goes last.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,17 +14,24 @@ import orjson
 import polars as pl
 import pyarrow.parquet as pq
 
+from pipeline.config import ParseConfig
 from pipeline.curation.path import resolve
+from pipeline.curation.purge_answers import purge_answers
+from pipeline.curation.staleness import INDEX_ASSET, PROMPT_INDEX
+from pipeline.curation.unfinished import remove_unfinished
 from pipeline.export.snapshot import read_manifest, snapshots, write_manifest
 from pipeline.landing.erase import erase_records
 from pipeline.landing.identity import without_suffix
-from pipeline.reasons import Reason
+from pipeline.landing.reading import read_records
+from pipeline.landing.zone import list_days, partition_files
+from pipeline.reasons import Kind, Reason
 from pipeline.reviews import forget_reviews
 from pipeline.splits import forget_tasks
-from pipeline.store import TableStore, write_file, write_frame
+from pipeline.store import TableStore, file_hash, write_file, write_frame
 from pipeline.tombstones import add_tombstones
 
 SETS = ("sft", "rl")
+_TABLES = ("prompts", PROMPT_INDEX, "screened", INDEX_ASSET, "trajectories")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,99 +39,121 @@ class Purged:
     """What a purge touched."""
 
     trajectory_ids: list[str]
+    num_rows: int
+    """Rows of all days; a record landed on two days has one id."""
     days: list[str]
-    """Days to run again: their tables still hold the rows until then."""
+    """Days to run again: their tables are gone until then."""
     files: list[Path]
     snapshots: list[str]
 
 
 def purge(store: TableStore, trajectory_ids: Iterable[str], why: str) -> Purged:
-    """Remove the trajectories, and every identical record, from all that is not rebuilt by running their days again.
+    """Remove the trajectories, and every identical record, curated or only landed.
 
-    Raises UnknownTrajectoryError for an id no table holds; nothing is removed then.
+    Raises UnknownTrajectoryError for an id no table holds; nothing is removed then. LandingError if a raw file cannot
+    be read or rewritten; purge once more when it can.
     """
     wanted = {without_suffix(resolve(store, each)) for each in trajectory_ids}
     rows = _rows(store, wanted)
     ids = set(rows["trajectory_id"].to_list())
     tasks = set(rows["task_id"].drop_nulls().to_list())
+    orphans = tasks - _tasks_of_others(store, ids)
     add_tombstones(store, wanted, why)
-    files = _erase_raw(store, rows)
+    files = _erase_raw(store, rows, wanted) + purge_answers(store, rows)
     forget_reviews(store, ids)
-    _forget_history(store, ids)
-    _forget_ledger(store, ids)
+    _forget_ledger(store, ids, tasks)
     touched = [folder.name for name in SETS for folder in snapshots(store, name) if _forget_rows(folder, ids)]
-    forget_tasks(store, tasks - _tasks_of_others(store, ids))
-    return Purged(sorted(ids), sorted(set(rows["day"].to_list())), files, touched)
+    forget_tasks(store, orphans)
+    remove_unfinished(store, SETS)  # it may hold the rows
+    days = sorted(set(rows["day"].to_list()))
+    for asset in _TABLES:
+        for day in days:
+            store.remove(asset, day)
+    return Purged(sorted(ids), rows.height, days, sorted(set(files)), touched)
 
 
 def _rows(store: TableStore, wanted: set[str]) -> pl.DataFrame:
     """Every row, of any day, made of one of the raw records."""
     held = store.scan_days("trajectories", store.days("trajectories"))
-    columns = ["trajectory_id", "task_id", "raw_path", "raw_index", "day", "reason"]
+    columns = ["trajectory_id", "source", "task_id", "prompt", "metadata", "raw_path", "raw_index", "day"]
     if held is None:
         return pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
     is_copy = pl.col("trajectory_id").str.split("-").list.first().is_in(list(wanted))
     return held.select(columns).filter(is_copy).sort("day", "trajectory_id").collect()
 
 
-def _erase_raw(store: TableStore, rows: pl.DataFrame) -> list[Path]:
+def _erase_raw(store: TableStore, rows: pl.DataFrame, wanted: set[str]) -> list[Path]:
     """Replace the records in their files by tombstones; the files touched."""
-    by_file: dict[str, dict[int, str]] = defaultdict(dict)
+    by_file: dict[Path, dict[int, str]] = defaultdict(dict)
     for row in rows.iter_rows(named=True):
-        by_file[row["raw_path"]][row["raw_index"]] = row["trajectory_id"]
-    touched = []
-    for name, records in sorted(by_file.items()):
-        path = store.root / "raw" / name
-        if path.exists():
-            erase_records(path, records)
-            touched.append(path)
-    return touched
+        by_file[store.root / "raw" / row["raw_path"]][row["raw_index"]] = row["trajectory_id"]
+    for path in _not_curated(store):
+        records = read_records(path, max_record_bytes=ParseConfig().max_record_bytes)
+        by_file[path] = {record.index: record.raw_id for record in records if record.raw_id in wanted}
+    return [path for path, records in sorted(by_file.items()) if path.exists() and erase_records(path, records)]
 
 
-def _forget_history(store: TableStore, ids: set[str]) -> None:
+def _not_curated(store: TableStore) -> list[Path]:
+    """Landed files that no table knows as they are now: they came, or changed, since their day was curated."""
+    raw = store.root / "raw"
+    found = []
+    for day in list_days(raw):
+        known: set[str] = set()
+        written = 0.0
+        if store.has("trajectories", day):
+            known = set(store.scan("trajectories", day).select(pl.col("raw_path").unique()).collect()["raw_path"])
+            written = min(shard.stat().st_mtime for shard in store.shards("trajectories", day))
+        for path in partition_files(raw, day):
+            if path.is_file() and (path.relative_to(raw).as_posix() not in known or path.stat().st_mtime >= written):
+                found.append(path)
+    return found
+
+
+def _forget_ledger(store: TableStore, ids: set[str], tasks: set[str]) -> None:
+    """Take the rows out of the history, and the evidence out of what stands until its day is run again.
+
+    A decision about a task may quote any of its attempts, whatever row it is filed under.
+    """
+    mine = pl.col("trajectory_id").is_in(list(ids))
+    quotes = pl.col("evidence").str.json_path_match("$.task_id").is_in(list(tasks)).fill_null(value=False)
     for path in sorted((store.tables / "decisions_history").glob("day=*/*.parquet")):
-        _drop_ids(path, ids)
-
-
-def _forget_ledger(store: TableStore, ids: set[str]) -> None:
-    """Blank the evidence of what stands; the row itself stays until its day is run again and says `purged`."""
+        frame = pl.read_parquet(path)
+        kept = frame.filter(~mine).with_columns(evidence=pl.when(quotes).then(pl.lit("{}")).otherwise("evidence"))
+        if not kept.equals(frame):
+            write_frame(path, kept)
     for path in sorted((store.tables / "decisions").glob("day=*/*.parquet")):
         frame = pl.read_parquet(path)
-        mine = pl.col("trajectory_id").is_in(list(ids))
-        if frame.select(mine.any()).item():
-            reason = pl.when(mine).then(pl.lit(Reason.PURGED.value, frame.schema["reason"])).otherwise("reason")
-            evidence = pl.when(mine).then(pl.lit("{}")).otherwise("evidence")
-            write_frame(path, frame.with_columns(reason=reason, evidence=evidence))
-
-
-def _drop_ids(path: Path, ids: set[str]) -> None:
-    frame = pl.read_parquet(path)
-    kept = frame.filter(~pl.col("trajectory_id").is_in(list(ids)))
-    if kept.height < frame.height:
-        write_frame(path, kept)
+        blank = frame.with_columns(
+            reason=pl.when(mine).then(pl.lit(Reason.PURGED.value, frame.schema["reason"])).otherwise("reason"),
+            kind=pl.when(mine).then(pl.lit(Kind.DROP.value, frame.schema["kind"])).otherwise("kind"),
+            evidence=pl.when(mine | quotes).then(pl.lit("{}")).otherwise("evidence"),
+        )
+        if not blank.equals(frame):
+            write_frame(path, blank)
 
 
 def _forget_rows(folder: Path, ids: set[str]) -> bool:
     """Take the rows out of a snapshot's files; its manifest and card then say how many were purged."""
-    removed: dict[str, int] = defaultdict(int)
-    for path in sorted(folder.glob("data/*.parquet")):
+    counts: dict[str, int] = defaultdict(int)
+    files = sorted(folder.glob("data/*.parquet"))
+    for path in files:
         table = pq.read_table(path)
         mine = [value in ids for value in table.column("trajectory_id").to_pylist()]
         if any(mine):
-            aside = path.with_name(f".{path.name}.tmp")
+            aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
             pq.write_table(table.filter([not hit for hit in mine]), aside, compression="zstd", row_group_size=1000)
             aside.replace(path)
-            removed[path.name.rsplit("-", 1)[0]] += sum(mine)
-    if not removed:
-        return False
+        counts[path.name.rsplit("-", 1)[0]] += len(mine) - sum(mine)
     manifest = read_manifest(folder)
-    manifest.pop("files", None)
-    counts = {split: rows - removed.get(split, 0) for split, rows in manifest["rows_by_split"].items()}
-    num_purged = manifest.get("purged", 0) + sum(removed.values())
-    write_manifest(folder, {**manifest, "rows_by_split": counts, "purged": num_purged})
+    # A purge killed before it came to the manifest left other files than that names.
+    if {path.relative_to(folder).as_posix(): file_hash(path) for path in files} == manifest.pop("files", None):
+        return False
+    held = {split: counts[split] for split in manifest["rows_by_split"]}
+    num_purged = manifest.get("purged", 0) + sum(manifest["rows_by_split"].values()) - sum(held.values())
     card = folder / "README.md"
     lines = [line for line in card.read_text().splitlines() if not line.startswith("> purged since:")]
-    write_file(card, "\n".join([*lines, f"> purged since: {num_purged} rows, {orjson.dumps(counts).decode()} left", ""]).encode())
+    write_file(card, "\n".join([*lines, f"> purged since: {num_purged} rows, {orjson.dumps(held).decode()} left", ""]).encode())
+    write_manifest(folder, {**manifest, "rows_by_split": held, "purged": num_purged})
     return True
 
 

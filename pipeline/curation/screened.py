@@ -4,16 +4,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from pipeline.config import CurationConfig
 from pipeline.curation.evidence import with_redacted_evidence
-from pipeline.curation.staleness import INDEX_ASSET, earlier_fingerprint, earlier_index
+from pipeline.curation.staleness import INDEX_ASSET, earlier_index
 from pipeline.curation.summary import Progress, Summary, silent
 from pipeline.dedup.benchmarks import benchmark_ngrams
-from pipeline.dedup.lookup import find_duplicates, relevant_entries, relevant_version
-from pipeline.dedup.signatures import INDEX, fingerprint
+from pipeline.dedup.lookup import find_duplicates, outdated_days, relevant_entries, relevant_version
+from pipeline.dedup.signatures import INDEX, fingerprint, index_scheme
 from pipeline.ledger import decisions_of, record
 from pipeline.reviews import read_reviews
 from pipeline.schema import SCREENED
@@ -57,15 +58,14 @@ def write_screened(store: TableStore, day: str, config: CurationConfig, *, progr
             )
             counts.update(marked["reason"].cast(pl.String).fill_null("keep").to_list())
             writer.write_shard(marked.select(pl.col(name).cast(dtype) for name, dtype in SCREENED.items()))
-        writer.facts = {
-            "config_hash": config.content_hash(),
-            "versions": versions,
-            "earlier_index": earlier_fingerprint(store, day),
-        }
+        writer.facts = {"config_hash": config.content_hash(), "versions": versions}
     record(store, pl.concat(decided), stage="screened", day=day)
-    return Summary(
-        "screened", day, screening.rows_in, dict(sorted(counts.items())), {"duplicate_index_version": version}
-    )
+    facts: dict[str, Any] = {"duplicate_index_version": version}
+    outdated = outdated_days(earlier, index_scheme(config.duplicates))
+    if outdated:
+        facts["days_without_near_duplicates"] = f"indexed under other settings, screen them again: {', '.join(outdated)}"
+        progress(f"screened {day}: near duplicates of {', '.join(outdated)} were not looked for (other index settings)")
+    return Summary("screened", day, screening.rows_in, dict(sorted(counts.items())), facts)
 
 
 def screen_shards(

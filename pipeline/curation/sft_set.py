@@ -131,7 +131,7 @@ def _describe(
 ) -> None:
     """Write the snapshot's manifest and dataset card."""
     rows = {split: writer.rows[split] for split in SPLIT_NAMES if split in writer.rows}
-    stale = [day for day, _ in stale_days(store) if day in days]
+    stale = [day for day, _ in stale_days(store, SFT_CHAIN[1:]) if day in days]
     caveats = [
         "Observations were not re-executed, no model has judged these rows and none has been attempted without tools: "
         "the gates behind this set are the deterministic ones named in the funnel.",

@@ -74,11 +74,12 @@ def writing_snapshot(store: TableStore, set_name: str, name: str) -> Iterator[Sn
     root = snapshot_root(store, set_name)
     target = root / name
     with store.lock(f"sets-{set_name}"):
+        for left in root.glob(".*.staging"):
+            shutil.rmtree(left)  # of a killed writer: the lock says none is alive, and the next name is often another
         if (target / "snapshot.json").exists():
             yield None
         else:
             staging = root / f".{name}.staging"
-            shutil.rmtree(staging, ignore_errors=True)
             staging.mkdir(parents=True)
             try:
                 writer = SnapshotWriter(staging)
@@ -103,7 +104,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def _point(pointer: Path, name: str) -> None:
     """Let the link `latest` name a snapshot, in one step."""
-    aside = pointer.with_name(f".latest.{os.getpid()}")
+    aside = pointer.with_name(".latest")
     aside.unlink(missing_ok=True)
     aside.symlink_to(name, target_is_directory=True)
     aside.replace(pointer)

@@ -32,13 +32,19 @@ def looks_like_chat(items: Any) -> bool:
         return False
     known = False
     for item in items[:3]:
-        if type(item) is not dict:
+        if not is_message(item):
             return False
-        role = item.get("role")
-        if type(role) is not str or not ("content" in item or "tool_calls" in item or "function_call" in item):
-            return False
-        known = known or role in ROLES
+        known = known or item["role"] in ROLES
     return known
+
+
+def is_message(item: Any) -> bool:
+    """Whether a value is an object with a role, whichever, and something said or called."""
+    return (
+        type(item) is dict
+        and type(item.get("role")) is str
+        and ("content" in item or "tool_calls" in item or "function_call" in item)
+    )
 
 
 def read_messages(items: list[Any], where: str = "messages") -> list[Message]:

@@ -58,6 +58,26 @@ def find_chat(record: Any) -> Held | None:
     return _prompt_and_completion(record) or _logged_call(record)
 
 
+def with_chat_decoded(record: Any) -> Any:
+    """The record with the chat that stands in it as JSON text read, so that every format sees turns; else itself.
+
+    Text that holds no chat stays: the format that claims it says what is wrong with it.
+    """
+    if type(record) is not dict:
+        return record
+    for key in _HOLDERS:
+        text = record.get(key)
+        if type(text) is not str or not _opens_list_of_objects(text):
+            continue
+        try:
+            turns = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            continue
+        if looks_like_chat(turns) or _looks_like_sharegpt(turns):
+            return {**record, key: turns}
+    return record
+
+
 def decode_chat(held: Held) -> list[Any]:
     """The messages as a list. Raises FormatError where text is not JSON or holds no list."""
     messages = held.messages
@@ -75,8 +95,17 @@ def decode_chat(held: Held) -> list[Any]:
 
 def _is_chat_text(text: str) -> bool:
     """Whether a text opens like a JSON list of messages; its end is read only when it is parsed."""
-    opening = text[:2000].lstrip()
-    return opening.startswith("[") and opening[1:].lstrip().startswith("{") and '"role"' in opening
+    return _opens_list_of_objects(text) and '"role"' in text[:2000]
+
+
+def _opens_list_of_objects(text: str) -> bool:
+    opening = text[:100].lstrip()
+    return opening.startswith("[") and opening[1:].lstrip().startswith("{")
+
+
+def _looks_like_sharegpt(turns: Any) -> bool:
+    """Whether a value is a list of turns that say `from` whom they are."""
+    return type(turns) is list and all(type(turn) is dict and "from" in turn and "value" in turn for turn in turns[:3])
 
 
 def _prompt_and_completion(record: dict[str, Any]) -> Held | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline.errors import FormatError
 from pipeline.formats.base import Parsed, content_text, message, pair_by_position, tool_call
+from pipeline.formats.chat_turns import read_beside, turns_of
 from pipeline.formats.inline import enclosed, known_role
 from pipeline.schema import Message
 
@@ -56,7 +57,8 @@ class CodeActFormat:
         final_answer: str | None = None
         open_call = False
         for turn in turns:
-            role, text = known_role(turn.get("role"), "codeact"), content_text(turn.get("content"))[0]
+            role = known_role(turn.get("role"), "codeact")
+            text, images = content_text(turn.get("content"))
             if role == "assistant":
                 said, answer = _assistant(text or "")
                 messages.append(said)
@@ -65,27 +67,28 @@ class CodeActFormat:
                 continue
             wrapper = _OBSERVATION.match(text) if text and role in ("user", "tool") else None
             if wrapper is None or text is None or not messages:
-                messages.append(message(role, text))
+                messages.append(message(role, text, images=images))
                 continue
             body = text[wrapper.end() :]
             if not open_call or _NO_RESULT.match(body):
-                messages.append(message("user", body.strip("\n")))
+                messages.append(message("user", body.strip("\n"), images=images))
             else:
                 result, feedback = _split_feedback(body)
-                messages.append(message("tool", result))
+                messages.append(message("tool", result, images=images))
                 if feedback:
                     messages.append(message("user", feedback))
             open_call = False
         reference = task.get("reference")
         success = state.get("success")
-        return Parsed(
+        parsed = Parsed(
             messages=pair_by_position(messages),
             prompt=_prompt(task, messages),
             final_answer=final_answer,
             ground_truth=None if reference is None else str(reference),
             success=success if isinstance(success, bool) else None,
-            metadata=_metadata(held, state, task),
+            metadata=_metadata(state, task),
         )
+        return read_beside(parsed, record, ("state", "task", "messages", "conversations"))
 
 
 def _assistant(text: str) -> tuple[Message, str | None]:
@@ -134,9 +137,9 @@ def _prompt(task: dict[str, Any], messages: list[Message]) -> str | None:
     return first.rpartition(_TASK)[2].strip() or first
 
 
-def _metadata(held: dict[str, Any], state: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:
-    """Everything beside the messages: task name and id, the state's counters, the record's own columns."""
-    kept = {key: value for key, value in held.items() if key not in ("state", "task", "messages", "conversations")}
+def _metadata(state: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:
+    """The task's name and id, and the state's counters."""
+    kept: dict[str, Any] = {}
     for key in ("task_name", "task_id", "metadata"):
         if task.get(key) not in (None, {}):
             kept["task_metadata" if key == "metadata" else key] = task[key]
@@ -150,12 +153,9 @@ def _turns(record: Any) -> list[dict[str, Any]] | None:
     """The role/content messages: the record itself, `state.history`, `messages` or `conversations`."""
     if isinstance(record, dict):
         state = record.get("state")
-        record = (
-            state.get("history") if isinstance(state, dict) else record.get("messages", record.get("conversations"))
-        )
-    if isinstance(record, list) and record and all(isinstance(turn, dict) and "role" in turn for turn in record):
-        return record
-    return None
+        if isinstance(state, dict):
+            return turns_of(state, "history")
+    return turns_of(record, "messages", "conversations")
 
 
 CODEACT = CodeActFormat()

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from itertools import zip_longest
 from typing import Any
 
 import orjson
@@ -9,7 +10,9 @@ import orjson
 from pipeline.errors import FormatError
 from pipeline.formats.base import Parsed, content_text, message, pair_by_position, tool_call
 from pipeline.formats.chat_messages import ROLES
+from pipeline.formats.chat_turns import read_beside
 from pipeline.formats.inline import enclosed, known_role, split_think
+from pipeline.formats.tool_schemas import openai_tools
 from pipeline.schema import Message, ToolCall
 
 _CALL = {"<tool_call>": "</tool_call>"}
@@ -31,13 +34,20 @@ class HermesFormat:
     name = "hermes"
 
     def detects(self, record: Any) -> bool:
-        """Whether the record is a ChatML text with a user and an assistant turn, or a chat that uses the tags."""
+        """Whether the record is a ChatML text with a user and an assistant turn, or a chat that uses the tags.
+
+        A chat whose system turn declares `<tools>` speaks the protocol also where it calls none of them.
+        """
         text = _chatml_text(record)
         if text is not None:
             found = _runs(text)
             return bool(found) and not text[: found[0][0]].strip()
         turns = _turns(record)
-        return turns is not None and any(_is_tagged(turn) for turn in turns)
+        if turns is None:
+            return False
+        return any(_is_tagged(turn) for turn in turns) or (
+            _declares_tools(turns[0]) and not any(turn.get("tool_calls") for turn in turns)
+        )
 
     def split(self, text: str) -> list[str] | None:
         """Each ChatML conversation with a user and an assistant turn, and the text between; every character once."""
@@ -60,36 +70,28 @@ class HermesFormat:
         """The conversation; what `<tools>` in the system turn lists is declared."""
         text = _chatml_text(record)
         if text is not None:
-            turns = [(_role(found[1]), found[2].strip()) for found in _BLOCK.finditer(text)]
+            turns = [(_role(found[1]), found[2].strip(), []) for found in _BLOCK.finditer(text)]
         else:
-            listed = _turns(record) or []
-            turns = [(_role(str(turn.get("role", turn.get("from")))), _text_of(turn) or "") for turn in listed]
+            turns = [(_role(str(turn.get("role", turn.get("from")))), *_said(turn)) for turn in _turns(record) or ()]
         if not turns:
             raise FormatError("hermes: want role/content messages or ChatML text, found neither; check the record")
         messages: list[Message] = []
         tools: list[dict[str, Any]] | None = None
-        open_call = False
-        for role, content in turns:
+        for (role, content, images), after in zip_longest(turns, turns[1:], fillvalue=("", "", [])):
             if role == "assistant":
-                messages.append(_assistant(content))
-                open_call = bool(messages[-1]["tool_calls"])
-            elif role == "tool" or (role == "user" and open_call and content.startswith("<tool_response>")):
+                messages.append(_assistant(content, is_answered=_is_response(after[0], after[1])))
+            elif _is_response(role, content):
                 messages.extend(_observations(content))
             else:
                 role = known_role(role, "hermes")
                 if role == "system" and tools is None:
                     tools = _declared(content)
                 messages.append(message(role, content))
-        held = record if isinstance(record, dict) else {}
-        if tools is None and held.get("tools"):
-            tools = _declared(f"<tools>{held['tools']}</tools>") if isinstance(held["tools"], str) else None
-            tools = held["tools"] if isinstance(held["tools"], list) else tools
-        skipped = {"messages", "conversations", "text", "tools"}
-        return Parsed(
-            messages=pair_by_position(messages),
-            tools=tools,
-            metadata={key: value for key, value in held.items() if key not in skipped},
-        )
+            messages[-1]["images"] = images or None
+        if tools is None and isinstance(record, dict) and record.get("tools"):
+            tools = openai_tools(record["tools"]) or _declared(f"<tools>{record['tools']}</tools>")
+        parsed = Parsed(messages=pair_by_position(messages), tools=tools)
+        return read_beside(parsed, record, ("messages", "conversations", "text", "tools"))
 
 
 def read_payload(text: str) -> Any:
@@ -127,13 +129,24 @@ def _call_of(payload: dict[str, Any]) -> ToolCall:
     return tool_call(name if isinstance(name, str) else None, payload.get("arguments", payload.get("parameters")))
 
 
-def _assistant(content: str) -> Message:
-    """The message of one assistant turn; a tool response of its own, or words between calls, keep it verbatim."""
+def _is_response(role: str, content: str) -> bool:
+    """Whether a turn brings observations: a tool's, or the user's in the tag."""
+    return role == "tool" or (
+        role == "user" and content.startswith("<tool_response>") and "</tool_response>" in content
+    )
+
+
+def _assistant(content: str, *, is_answered: bool) -> Message:
+    """The message of one assistant turn; a tool response of its own, or words between calls, keep it verbatim.
+
+    A last call that is not closed was made if it got an answer: the closing tag was the word to stop at. Without one the
+    text broke off.
+    """
     # a call inside the think block is only talked about
     found = [block for block in enclosed(content, _CALL) if block[0] > content.rfind("</think>")]
-    cut = content.rfind("<tool_call>")
+    cut = content.rfind("<tool_call>") if is_answered else -1
     if cut > max((end for _, end, _, _ in found), default=content.rfind("</think>")):
-        found.append((cut, len(content), "<tool_call>", content[cut + len("<tool_call>") :]))  # cut short by the length
+        found.append((cut, len(content), "<tool_call>", content[cut + len("<tool_call>") :]))
     if not found:
         reasoning, words = split_think(content)
         return message("assistant", words, reasoning=reasoning)
@@ -203,9 +216,16 @@ def _turns(record: Any) -> list[dict[str, Any]] | None:
     return None
 
 
-def _text_of(turn: dict[str, Any]) -> str | None:
-    """The words of a turn in either spelling."""
-    return content_text(turn.get("content", turn.get("value")))[0]
+def _said(turn: dict[str, Any]) -> tuple[str, list[str]]:
+    """The words and images of a turn in either spelling."""
+    text, images = content_text(turn.get("content", turn.get("value")))
+    return text or "", images
+
+
+def _declares_tools(turn: dict[str, Any]) -> bool:
+    """Whether a turn is a system message that lists tools in the tag."""
+    text = turn.get("content")
+    return turn.get("role") == "system" and isinstance(text, str) and "<tools>\n" in text and "</tools>" in text
 
 
 def _is_tagged(turn: dict[str, Any]) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline.errors import FormatError
 from pipeline.formats.base import Parsed, content_text, message, pair_by_position, tool_call
+from pipeline.formats.chat_turns import read_beside, turns_of
 from pipeline.formats.inline import known_role
 from pipeline.schema import Message
 
@@ -54,7 +55,8 @@ class MiniSweFormat:
         messages: list[Message] = []
         open_call = submits = False
         for turn in turns:
-            role, text = known_role(turn["role"], "mini_swe"), content_text(turn.get("content"))[0]
+            role = known_role(turn["role"], "mini_swe")
+            text, images = content_text(turn.get("content"))
             if role == "assistant":
                 messages.append(_assistant(text or ""))
                 called = messages[-1]["tool_calls"]
@@ -63,18 +65,19 @@ class MiniSweFormat:
             elif role in ("user", "tool") and open_call and not (text and _COMPLAINT.match(text)):
                 if submits:
                     submission = text or submission
-                messages.append(message("tool", text))
+                messages.append(message("tool", text, images=images))
                 open_call = False
             else:
-                messages.append(message(role, text))
+                messages.append(message(role, text, images=images))
         first = next((m["content"] for m in messages if m["role"] == "user"), None)
         task = _TASK.sub("", first.partition(_INSTRUCTIONS)[0]).strip() if first else None
-        return Parsed(
+        parsed = Parsed(
             messages=pair_by_position(messages),
             prompt=task or first,
             final_answer=submission if isinstance(submission, str) and submission else None,
             metadata={k: v for k, v in info.items() if k in ("exit_status", "model_stats", "mini_version")},
         )
+        return read_beside(parsed, record, ("messages", "info"))
 
 
 def _assistant(text: str) -> Message:
@@ -90,11 +93,7 @@ def _assistant(text: str) -> Message:
 
 def _turns(record: Any) -> list[dict[str, Any]] | None:
     """The role/content messages: the record itself, or its `messages`."""
-    if isinstance(record, dict):
-        record = record.get("messages")
-    if isinstance(record, list) and record and all(isinstance(turn, dict) and "role" in turn for turn in record):
-        return record
-    return None
+    return turns_of(record, "messages")
 
 
 MINI_SWE = MiniSweFormat()

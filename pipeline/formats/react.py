@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.errors import FormatError
 from pipeline.formats.base import Parsed, content_text, message, pair_by_position
+from pipeline.formats.chat_turns import read_beside, turns_of
 from pipeline.formats.inline import known_role
 from pipeline.formats.react_steps import ACTION, OBSERVED, OUTCOME, assistant_turn, flat_attempt, outcome_of
 from pipeline.schema import Message
@@ -21,7 +22,11 @@ _SUCCESS = {"CORRECT": True, "INCORRECT": False, "HALTED": False}
 
 
 class ReactChatFormat:
-    """Thought and action in assistant turns, the observation as a user message `Observation: …`."""
+    """Thought and action in assistant turns, the observation as a user message `Observation: …`.
+
+    A second one in a row is an orphan: no call asked for it. One behind a turn without an action that can be read is the
+    environment's reply to that turn, a user message: FireAct has five, where the action was lost.
+    """
 
     name = "react_chat"
 
@@ -52,37 +57,36 @@ class ReactChatFormat:
             raise FormatError("react_chat: want a list of role/content messages, found none; check `messages`")
         messages: list[Message] = []
         final_answer: str | None = None
-        reward, success = None, None
-        metadata: dict[str, Any] = {}
+        closing: str | None = None
         open_call = False
+        is_reply = True  # what opens the chat is the task, however it is labelled
         for turn in turns:
-            role, text = known_role(turn.get("role"), "react_chat"), content_text(turn.get("content"))[0]
+            role = known_role(turn.get("role"), "react_chat")
+            text, images = content_text(turn.get("content"))
             if role == "assistant":
                 said, answer = assistant_turn(text or "")
                 final_answer = answer or final_answer
                 messages.append(said)
                 open_call = bool(said["tool_calls"])
+                is_reply = not open_call
                 continue
             observed = OBSERVED.match(text) if role in ("user", "tool") and text else None
             body = text[observed.end() :] if observed and text else ""
-            if observed and open_call:
-                messages.append(message("tool", body.rstrip("\n")))
-                open_call = False
-            elif observed and OUTCOME.match(body):
-                reward, success = outcome_of(body)
-                metadata["outcome"] = body.strip()
+            if observed and not open_call and OUTCOME.match(body):
+                closing = body.strip()
+            elif observed and not is_reply:
+                messages.append(message("tool", body.rstrip("\n"), images=images))
             else:
-                messages.append(message(role, text))
+                messages.append(message(role, text, images=images))
+                continue
+            open_call = is_reply = False
         question = next((m["content"] for m in messages if m["role"] == "user"), None)
         parsed = Parsed(
             messages=pair_by_position(messages),
             prompt=_QUESTION_LABEL.sub("", question) if question else None,
             final_answer=final_answer,
-            reward=reward,
-            success=success,
-            metadata=metadata,
         )
-        return _with_fireact_columns(parsed, record)
+        return _with_outcome(parsed, record, closing)
 
 
 class ReactAlpacaFormat:
@@ -104,16 +108,12 @@ class ReactAlpacaFormat:
         attempt = flat_attempt(found["response"])
         system = text[: found.start()].strip()
         question = found["question"].strip()
-        reward, success = outcome_of(attempt.outcome or "")
         parsed = Parsed(
             messages=[*([message("system", system)] if system else []), message("user", question), *attempt.messages],
             prompt=_QUESTION_LABEL.sub("", question),
             final_answer=attempt.final_answer,
-            reward=reward,
-            success=success,
-            metadata={} if attempt.outcome is None else {"outcome": attempt.outcome},
         )
-        return _with_fireact_columns(parsed, record)
+        return _with_outcome(parsed, record, attempt.outcome)
 
 
 class ReactTextFormat:
@@ -176,11 +176,7 @@ class ReactTextFormat:
 
 def _turns(record: Any) -> list[dict[str, Any]] | None:
     """The role/content messages of a chat record: the record itself, or its `messages` or `traj`."""
-    if isinstance(record, dict):
-        record = record.get("messages", record.get("traj"))
-    if isinstance(record, list) and record and all(isinstance(turn, dict) and "role" in turn for turn in record):
-        return record
-    return None
+    return turns_of(record, "messages", "traj")
 
 
 def _alpaca_text(record: Any) -> str | None:
@@ -191,19 +187,17 @@ def _alpaca_text(record: Any) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _with_fireact_columns(parsed: Parsed, record: Any) -> Parsed:
-    """The trajectory with what FireAct writes beside it: reward, exact match, reference and prediction."""
-    if not isinstance(record, dict):
-        return parsed
-    if isinstance(record.get("gt"), str):
-        parsed.ground_truth = record["gt"]
-    recorded = record.get("reward")
-    if isinstance(recorded, (bool, int, float)):
-        parsed.reward = float(recorded)
-    if isinstance(record.get("em"), bool):
-        parsed.success = record["em"]
-    skipped = {"messages", "traj", "traj_by_line", "text", "gt", "reward", "em"}
-    parsed.metadata |= {key: value for key, value in record.items() if key not in skipped and value not in ("", [])}
+def _with_outcome(parsed: Parsed, record: Any, closing: str | None) -> Parsed:
+    """The trajectory with what the record has beside it (FireAct: reward, em, gt, pred), else its closing line's word."""
+    if closing is not None:
+        parsed.metadata["outcome"] = closing
+    if isinstance(record, dict):
+        parsed.success = record["em"] if isinstance(record.get("em"), bool) else None
+        empty = {key for key, value in record.items() if value in ("", [])}
+        read_beside(parsed, record, {"messages", "traj", "traj_by_line", "text", "em"} | empty)
+    reward, success = outcome_of(closing or "")
+    parsed.reward = reward if parsed.reward is None else parsed.reward
+    parsed.success = success if parsed.success is None else parsed.success
     return parsed
 
 

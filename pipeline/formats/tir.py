@@ -1,6 +1,7 @@
 """Tool-integrated reasoning: ```python and ```output fences in one text (ToRA, Qwen2.5-Math TIR, ReTool)."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from pipeline.errors import FormatError
@@ -8,7 +9,7 @@ from pipeline.formats.base import Parsed, message, tool_call
 from pipeline.formats.inline import Mark, inline_messages, last_boxed
 
 _FENCE = re.compile(
-    r"^[ \t]*```(python|py|output)[ \t]*\r?\n(.*?)(?:^[ \t]*```[ \t]*$\r?\n?|\Z)", re.MULTILINE | re.DOTALL
+    r"^[ \t]*```(python|py|output)[ \t]*\r?\n(.*?)(?:(?P<closing>^[ \t]*```[ \t]*$\r?\n?)|\Z)", re.MULTILINE | re.DOTALL
 )
 _TEXT_KEYS = ("output", "response", "solution", "generation", "completion", "prediction", "model_output")
 _QUESTION_KEYS = ("question", "problem", "prompt", "instruction", "query", "input")
@@ -35,7 +36,7 @@ class TirFormat:
         question = _question(record)
         if not isinstance(text, str) or question is None:
             raise FormatError("tir: want a question and a text under `code`, found none; check the record's keys")
-        attempt = inline_messages(text, [_mark(found) for found in _FENCE.finditer(text)])
+        attempt = inline_messages(text, _marks(text))
         truth = record.get("gt", record.get("answer", record.get("ground_truth")))
         used = {"code", "gt", "answer", "ground_truth"} | {key for key in _TEXT_KEYS if record.get(key) == text}
         metadata = {key: value for key, value in record.items() if key not in used and value != question}
@@ -50,12 +51,14 @@ class TirFormat:
         )
 
 
-def _mark(found: re.Match[str]) -> Mark:
-    """The call or observation of one fence."""
-    body = found[2].rstrip("\r\n")
-    if found[1] == "output":
-        return Mark(found.start(), found.end(), observation=body)
-    return Mark(found.start(), found.end(), call=tool_call("python", {"code": body}))
+def _marks(text: str) -> Iterator[Mark]:
+    """The call or observation of each fence. Code whose fence is still open at the end never ran, and is none."""
+    for found in _FENCE.finditer(text):
+        body = found[2].rstrip("\r\n")
+        if found[1] == "output":
+            yield Mark(found.start(), found.end(), observation=body)
+        elif found["closing"]:
+            yield Mark(found.start(), found.end(), call=tool_call("python", {"code": body}))
 
 
 def _fenced_text(record: dict[str, Any]) -> str | None:

@@ -1,8 +1,12 @@
 """Declared tools in one shape: a list of OpenAI-style function schemas."""
 
+from functools import lru_cache
 from typing import Any
 
 import orjson
+
+_MAX_KNOWN_BYTES = 16_384
+"""Declarations up to this size are worth remembering."""
 
 _PARAMETER_KEYS = ("parameters", "input_schema", "inputSchema", "args_schema")
 # BFCL writes Python and Java type names where JSON schema wants its own; unlisted names stay as they are.
@@ -33,6 +37,21 @@ def openai_tools(declared: Any) -> list[dict[str, Any]] | None:
             declared = orjson.loads(declared)
         except orjson.JSONDecodeError:
             return None
+    try:
+        text = orjson.dumps(declared)
+    except TypeError:
+        return _openai_tools(declared)
+    return _openai_tools(declared) if len(text) > _MAX_KNOWN_BYTES else _known_tools(text)
+
+
+@lru_cache(maxsize=256)
+def _known_tools(text: bytes) -> list[dict[str, Any]] | None:
+    """The tools that a JSON text declares. A source declares the same ones record after record: nobody changes them."""
+    return _openai_tools(orjson.loads(text))
+
+
+def _openai_tools(declared: Any) -> list[dict[str, Any]] | None:
+    """The tools of a decoded declaration."""
     if isinstance(declared, dict):
         if isinstance(declared.get("tools"), list):
             declared = declared["tools"]

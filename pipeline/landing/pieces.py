@@ -5,7 +5,9 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
+from pipeline.formats.chat_messages import is_message, looks_like_chat
 from pipeline.landing.decoding import decode_json
 from pipeline.landing.identity import ID_BYTES, bytes_hash
 from pipeline.landing.layout import Window, is_balanced
@@ -13,6 +15,7 @@ from pipeline.landing.layout import Window, is_balanced
 CUT = "ends inside a JSON value: still being written, or cut"
 _HEAD_BYTES = 800
 _KEEP_BYTES = 1 << 20
+_TELLING = 3
 _BLANKS = re.compile(r"[ \t\r\n]*")
 _BLANKS_AND_COMMAS = re.compile(r"[ \t\r\n,]*")
 _END_OF_GARBAGE_IN_ARRAY = re.compile(r"[\n,\]]")
@@ -144,15 +147,16 @@ def joined_values(data: bytes) -> list[tuple[int, int]] | None:
 def stream(window: Window, *, limit: int) -> Iterator[Piece]:
     """The values of a JSON document, or of several: the elements of a top-level array, any other value whole.
 
-    An element that is no JSON is passed over where its end can be told: by its brackets, or by a line that starts
-    as its own does. Memory: the largest value, or `limit`.
+    So is an array that is a chat, told by its first elements (see `_Scanner.opens_chat`). An element that is no JSON is
+    passed over where its end can be told: by its brackets, or by a line that starts as its own does. Memory: the
+    largest value, or `limit`.
     """
     scanner = _Scanner(window, limit)
     opened, count = -1, 0
     while scanner.skip_blanks(commas=opened >= 0):
         char = scanner.text[scanner.place]
         here = window.base + scanner.place
-        if opened < 0 and char == "[":
+        if opened < 0 and char == "[" and not scanner.opens_chat():
             opened, count = here, 0
             scanner.place += 1
         elif opened >= 0 and char == "]":
@@ -214,18 +218,42 @@ class _Scanner:
             self.place = _end_of(pattern, self.text, self.place)
         return True
 
+    def opens_chat(self) -> bool:
+        """Whether the array at `place` is a chat: its first elements, `_TELLING` at most, are messages.
+
+        A large array is thus told by its beginning: no more is held than those elements, each within the limit. Where
+        one cannot be read, those before it tell.
+        """
+        opening = self.place
+        seen: list[Any] = []
+        self.place += 1
+        while len(seen) < _TELLING and self.skip_blanks(commas=True) and self.text[self.place] == "{":
+            end, _ = self._end(self.place)
+            if end is None:
+                break
+            value = decode_json(self.window.data[self.place : end]).value
+            seen.append(value if is_message(value) and "messages" not in value else None)
+            if seen[-1] is None:
+                break
+            self.place = end
+        other_follows = len(seen) < _TELLING and self.text[self.place : self.place + 1] not in ("{", "]", "")
+        self.place = opening
+        return looks_like_chat(seen) and not other_follows
+
     def value(self, *, in_array: bool) -> Piece:
         """The value at `place`, which moves behind it."""
         start = self.place
-        while True:
-            end, is_starved = self._try_to_end(start)
-            if not is_starved or self.window.at_end or len(self.text) - start > self.limit:
-                break
-            if not self.grow():
-                break
+        end, is_starved = self._end(start)
         if end is None:
             return self._garbage(start, is_starved=is_starved, in_array=in_array)
         return self._piece(start, end)
+
+    def _end(self, start: int) -> tuple[int | None, bool]:
+        """Where the value ends, and whether more content might change that: then it is larger than the limit, or cut."""
+        while True:
+            end, is_starved = self._try_to_end(start)
+            if not is_starved or self.window.at_end or len(self.text) - start > self.limit or not self.grow():
+                return end, is_starved
 
     def _try_to_end(self, start: int) -> tuple[int | None, bool]:
         """Where the value ends, and whether more content might change that."""

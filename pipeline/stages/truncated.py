@@ -40,11 +40,14 @@ CLOSING = rf"(?i)^\W*(?:{_CLOSERS})(?:\W+(?:{_CLOSERS}|{_FILLERS}))*[^?\w]*$"
 
 _TAGS = "solution|answer|search|think|thought|tool_call|function_call"
 _BLOCK_TAGS = "execute|tool_code|function_calls|code|python"
-LAST_OPENED = rf"(?s)^.*(?:<(?P<tag>{_TAGS})>|(?m:^)[ \t]*<(?P<block>{_BLOCK_TAGS})>)(?P<rest>.*)$"
+_BAR_TAGS = "query|documents"
+LAST_OPENED = (
+    rf"(?s)^.*(?:<(?P<tag>{_TAGS})>|(?m:^)[ \t]*<(?P<block>{_BLOCK_TAGS})>|<\|begin_of_(?P<bar>{_BAR_TAGS})\|>)(?P<rest>.*)$"
+)
 """The last tag of a text protocol that a text opens, and what follows it. Code stands in a block of its own, so that
 `in the <execute> environment` opens nothing."""
 
-CLOSED = rf"</(?:{_TAGS}|{_BLOCK_TAGS})>"
+CLOSED = rf"</(?:{_TAGS}|{_BLOCK_TAGS})>|<\|end_of_(?:{_BAR_TAGS})\|>"
 """A closing tag; one after the last opened tag, of whatever name, shows that the text went on to its end."""
 
 
@@ -175,7 +178,7 @@ def _left_open(rows: pl.DataFrame, last: pl.DataFrame) -> pl.DataFrame:
     open_tag = (
         tagged.unnest("opened")
         .filter(~pl.col("rest").str.contains(CLOSED))
-        .with_columns(tag=pl.coalesce("tag", "block"))
+        .with_columns(tag=pl.coalesce("tag", "block", "bar"))
     )
     return pl.concat([open_fence, _sign(open_tag, "open_tag", "tag")])
 
