@@ -1,7 +1,7 @@
 # What a user types. Every target installs what it needs first; see README.md.
 SHELL := /bin/bash
 PY := .venv/bin/python
-export DAGSTER_HOME := $(CURDIR)/.dagster
+export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export DO_NOT_TRACK := 1
 export OMP_NUM_THREADS ?= 1
 .PHONY: install demo test test-all ui check bench lock clean-demo
@@ -19,7 +19,9 @@ test-all: install   ## with the slow tests
 	$(PY) -m pytest -q -m 'not gpu'
 
 ui: install         ## Dagster UI and daemon on 127.0.0.1:3000, over the same data
-	.venv/bin/dagster dev -h 127.0.0.1 -p $${TOOLWISE_UI_PORT:-3000} -m assets.definitions
+	@mkdir -p $(DAGSTER_HOME) && cd $(DAGSTER_HOME) && echo "Dagster on http://127.0.0.1:$${TOOLWISE_UI_PORT:-3000}; Ctrl-C ends it" && \
+	PYTHONWARNINGS=ignore PYTHONPATH=$(CURDIR) $(CURDIR)/.venv/bin/dagster dev --log-level warning \
+	  -h 127.0.0.1 -p $${TOOLWISE_UI_PORT:-3000} -m assets.definitions
 
 check: install      ## lint, types, import contracts
 	.venv/bin/ruff check .

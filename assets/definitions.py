@@ -18,6 +18,7 @@ defs = dg.Definitions(
     sensors=[
         schedules.landed_files,
         schedules.earlier_day_changed,
+        schedules.abandoned_runs,
         dg.AutomationConditionSensorDefinition(
             "sets_follow", target=dg.AssetSelection.all(), default_status=dg.DefaultSensorStatus.RUNNING
         ),

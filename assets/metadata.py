@@ -1,6 +1,5 @@
 """What the UI shows of a partition: reasons as a table, the funnel as a picture, some rows."""
 
-import base64
 from collections.abc import Mapping
 from html import escape
 from typing import Any
@@ -11,8 +10,9 @@ import polars as pl
 from pipeline.curation.summary import Summary
 from pipeline.reasons import Reason
 
-_COLOURS = {"keep": "#2b8a3e", "drop": "#c92a2a", "review": "#e67700", "retry": "#1864ab"}
-_WIDTH, _ROW = 640, 24
+_OTHER = "other"
+_COLOURS = {"keep": "seagreen", "drop": "firebrick", "review": "darkorange", "retry": "steelblue", _OTHER: "gray"}
+_BARS, _ROW, _LABEL_WIDTH, _BAR_WIDTH = 8, 17, 190, 130
 
 
 def metadata_of(summary: Summary, sample: pl.DataFrame) -> dict[str, dg.MetadataValue]:
@@ -25,7 +25,7 @@ def metadata_of(summary: Summary, sample: pl.DataFrame) -> dict[str, dg.Metadata
         "rows_in": dg.MetadataValue.int(summary.rows_in),
         "kept": dg.MetadataValue.int(summary.num_kept),
         "rows_by_reason": dg.MetadataValue.md(reason_table(summary.rows_by_reason)),
-        "funnel": dg.MetadataValue.md(f"![funnel]({funnel_picture(summary.rows_by_reason)})"),
+        "funnel": dg.MetadataValue.md(funnel_picture(summary.rows_by_reason)),
         "sample": dg.MetadataValue.md(sample_table(sample)),
     }
     for name, value in summary.facts.items():
@@ -36,30 +36,35 @@ def metadata_of(summary: Summary, sample: pl.DataFrame) -> dict[str, dg.Metadata
 def reason_table(counts: Mapping[str, int]) -> str:
     """Rows by reason as Markdown, kept first, then the largest."""
     total = sum(counts.values()) or 1
-    lines = ["| reason | kind | rows | share |", "|---|---|---:|---:|"]
+    lines = ["| reason | rows | share | kind |", "|---|---:|---:|---|"]
     for reason, rows in _ordered(counts):
-        lines.append(f"| {reason} | {_kind(reason)} | {rows:,} | {rows / total:.1%} |")
+        lines.append(f"| {reason} | {rows:,} | {rows / total:.1%} | {_kind(reason)} |")
     return "\n".join(lines)
 
 
 def funnel_picture(counts: Mapping[str, int]) -> str:
-    """A bar per reason as an SVG data URI, coloured by kind."""
+    """A bar for what was kept and each of the largest reasons, coloured by kind, as an SVG image in Markdown.
+
+    Short enough for the UI to show it without a click, which it does with less than a thousand characters of Markdown;
+    hence no base64, one path per colour, and the smaller reasons in one bar.
+    """
     rows = _ordered(counts)
-    largest = max(counts.values(), default=1) or 1
-    bars = []
+    if len(rows) > _BARS:
+        rows = [*rows[: _BARS - 1], (_OTHER, sum(number for _, number in rows[_BARS - 1 :]))]
+    scale = _BAR_WIDTH / max([1, *(number for _, number in rows)])
+    bars: dict[str, str] = {}
     for k, (reason, number) in enumerate(rows):
-        top = k * _ROW
-        width = max(1, round((_WIDTH - 280) * number / largest))
-        bars.append(
-            f'<text x="196" y="{top + 16}" text-anchor="end">{escape(reason)}</text>'
-            f'<rect x="204" y="{top + 4}" width="{width}" height="{_ROW - 8}" fill="{_COLOURS[_kind(reason)]}"/>'
-            f'<text x="{210 + width}" y="{top + 16}">{number:,}</text>'
-        )
+        colour = _COLOURS[_kind(reason)]
+        bar = f"M{_LABEL_WIDTH} {k * _ROW + 3}h{max(1, round(number * scale))}v9H{_LABEL_WIDTH}"
+        bars[colour] = bars.get(colour, "") + bar
+    labels = (f"<text y='{k * _ROW + 12}'>{reason} {number:,}</text>" for k, (reason, number) in enumerate(rows))
+    paths = (f"<path fill='{colour}' d='{path}'/>" for colour, path in bars.items())
     svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{len(rows) * _ROW}" '
-        f'font-family="sans-serif" font-size="12" fill="#444">{"".join(bars)}</svg>'
+        f"<svg xmlns='http://www.w3.org/2000/svg' width='{_LABEL_WIDTH + _BAR_WIDTH}' height='{len(rows) * _ROW}'"
+        f" style='font:11px sans-serif'>{''.join(labels)}"
+        f"{''.join(paths)}</svg>"
     )
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+    return f"![funnel](<data:image/svg+xml,{svg.replace('<', '%3C').replace('>', '%3E')}>)"
 
 
 def sample_table(rows: pl.DataFrame) -> str:
@@ -86,7 +91,7 @@ def _plain(value: Any) -> dg.MetadataValue:
 
 
 def _kind(reason: str) -> str:
-    return "keep" if reason == "keep" else Reason(reason).kind.value
+    return reason if reason in ("keep", _OTHER) else Reason(reason).kind.value
 
 
 def _ordered(counts: Mapping[str, int]) -> list[tuple[str, int]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 import orjson
 
+from assets.abandoned import fail_abandoned_runs
 from assets.partitions import DAYS
 from assets.resources import Workspace
 from assets.settings import load_settings
@@ -53,10 +54,12 @@ def landed_files(context: dg.SensorEvaluationContext, workspace: Workspace) -> d
         elif seen.get(day) != fingerprint:
             seen[day] = fingerprint
             requests.append(dg.RunRequest(partition_key=day))
+    outside = f"days outside the partitions are not curated: {', '.join(foreign)}"
     if foreign:
-        context.log.warning(f"days outside the partitions are not curated: {', '.join(foreign)}")
+        context.log.warning(outside)
     if not requests:
-        return dg.SkipReason(f"nothing new; still being written: {', '.join(busy) or 'none'}")
+        told = f"nothing new; still being written: {', '.join(busy) or 'none'}"
+        return dg.SkipReason(f"{told}; {outside}" if foreign else told)
     return dg.SensorResult(run_requests=requests, cursor=orjson.dumps(seen).decode())
 
 
@@ -74,3 +77,10 @@ def earlier_day_changed(context: dg.SensorEvaluationContext, workspace: Workspac
         waiting = f"; asked for already: {', '.join(stale)}" if stale else ""
         return dg.SensorResult(skip_reason=f"no other day stands on duplicates that changed{waiting}", cursor=cursor)
     return dg.SensorResult(run_requests=[dg.RunRequest(partition_key=day) for day in new], cursor=cursor)
+
+
+@dg.sensor(minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
+def abandoned_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Runs whose process was killed are reported as failed, so that they hold up no other."""
+    failed = fail_abandoned_runs(context.instance)
+    return dg.SkipReason(f"reported as failed: {', '.join(failed) or 'none'}; this sensor starts no run")

@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     """Curation config; default toolwise.toml in the checkout, where it exists."""
     first_day: date = date(2025, 1, 1)
     """First daily partition."""
-    nightly_cron: str = "0 2 * * *"
+    nightly_cron: str = Field(default="0 2 * * *", pattern=r"^(@\w+|\S+( +\S+){4})$")
     """When the nightly schedule fires, UTC."""
     quiet_s: float = Field(default=60.0, ge=0)
     """Seconds a landed file must have been left alone before the sensor takes it as whole."""
@@ -57,10 +57,15 @@ def load_config(path: Path | None) -> CurationConfig:
 def ensure_dagster_home() -> Path:
     """DAGSTER_HOME, made if need be; .dagster in the checkout where the environment names none, as `make ui` has it.
 
-    Dagster refuses a relative one, and one that does not exist.
+    Dagster refuses a relative one, and one that does not exist. A home without a dagster.yaml gets a link to ours:
+    Dagster's own defaults send telemetry.
     """
     home = Path(os.environ.get("DAGSTER_HOME") or HOME / ".dagster").expanduser().resolve()
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ.setdefault("DO_NOT_TRACK", "1")
     home.mkdir(parents=True, exist_ok=True)
+    settings, ours = home / "dagster.yaml", HOME / "dagster.yaml"
+    if not settings.exists() and ours.exists():
+        settings.unlink(missing_ok=True)  # a link to a checkout that has moved
+        settings.symlink_to(ours)
     return home

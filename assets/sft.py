@@ -15,8 +15,9 @@ WHEN_INPUTS_REST = (
     dg.AutomationCondition.any_deps_updated().since_last_handled()
     & ~dg.AutomationCondition.any_deps_in_progress()
     & ~dg.AutomationCondition.in_progress()
+    & dg.AutomationCondition.all_deps_blocking_checks_passed()
 )
-"""After new partitions, once none of them is being written."""
+"""After new partitions, once none of them is being written and the last of them passed its checks."""
 
 
 @dg.asset(

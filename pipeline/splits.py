@@ -28,7 +28,7 @@ def update_splits(store: TableStore, config: CurationConfig) -> pl.DataFrame:
             .group_by("task_id")
             .agg(pl.col("prompt").min())
             .sort("task_id")
-            .collect()
+            .collect(engine="streaming")
         )
         dealt = assign_splits(cluster_tasks(tasks, config.duplicates), previous, config.split)
         gone = previous.join(dealt, on="task_id", how="anti")

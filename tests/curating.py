@@ -29,7 +29,7 @@ def price_question(city: int, good: int) -> str:
 
 
 def price_chat(city: int, good: int, *, mark: str = "", **fields: Any) -> dict[str, Any]:
-    """A clean record: a question, a call, its observation and an answer, all about one price; `mark` in each of them."""
+    """A clean record: a question, a call, its observation and an answer, all about one price, with `mark` in each."""
     price = 100 * city + good + 7
     asked = {"city": f"{CITIES[city % len(CITIES)]}{city}", "good": f"{GOODS[good % len(GOODS)]}{good}{mark}"}
     call = {"id": "c0", "type": "function", "function": {"name": "price", "arguments": orjson.dumps(asked).decode()}}

@@ -43,14 +43,13 @@ def toolwise() -> None:
 def main() -> None:
     """Run the command; a user's mistake ends in one line and exit status 2, never in a traceback."""
     try:
-        toolwise(standalone_mode=False)
+        # click hands back the status of an Exit here, and raises everything else
+        sys.exit(toolwise(prog_name="toolwise", standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
     except click.exceptions.Abort:
         sys.exit(130)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
     except PipelineError as error:
         click.echo(f"toolwise: {error}", err=True)
         sys.exit(2)

@@ -63,7 +63,9 @@ def run_days(store: TableStore, days: list[str], until: str) -> None:
     stale = [each for each, _ in stale_days(store)]
     if stale:
         again = "; ".join(f"toolwise curate --day {each}" for each in stale)
-        out.print(f"[yellow]duplicates of later days changed: {', '.join(stale)}[/]; the nightly job does them, or: {again}")
+        out.print(
+            f"[yellow]duplicates of later days changed: {', '.join(stale)}[/]; the nightly job does them, or: {again}"
+        )
 
 
 def say_where(store: TableStore, until: str) -> None:

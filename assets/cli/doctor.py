@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from assets.cli.materialise import dagster_at_work
 from assets.cli.show import console
 from assets.settings import HOME, Settings, ensure_dagster_home, load_config, load_settings
 from pipeline.errors import PipelineError
@@ -57,7 +58,8 @@ def _look() -> Iterator[Finding]:
         return
     yield _config(settings)
     yield _writable("data root", settings.data)
-    yield _writable("DAGSTER_HOME", ensure_dagster_home())
+    yield _dagster_home()
+    yield _code_location()
     yield _disk(settings.data)
     yield _landing(settings)
     yield _gpu()
@@ -106,8 +108,28 @@ def _writable(what: str, folder: Path) -> Finding:
         probe.write_bytes(b"x")
         probe.unlink()
     except OSError as error:
-        return Finding(what, works=False, told=f"{folder}: {error.strerror}", mend="choose another folder, or mend its rights")
+        return Finding(
+            what, works=False, told=f"{folder}: {error.strerror}", mend="choose another folder, or mend its rights"
+        )
     return Finding(what, works=True, told=str(folder))
+
+
+def _dagster_home() -> Finding:
+    try:
+        return _writable("DAGSTER_HOME", ensure_dagster_home())
+    except OSError as error:
+        told, mend = f"{error.filename}: {error.strerror}", "choose another folder, or unset DAGSTER_HOME"
+        return Finding("DAGSTER_HOME", works=False, told=told, mend=mend)
+
+
+def _code_location() -> Finding:
+    """Whether Dagster takes the definitions, schedules and sensors under the settings in force."""
+    try:
+        with dagster_at_work():
+            from assets.definitions import ASSETS
+    except click.ClickException as error:
+        return Finding("code location", works=False, told=error.message, mend="mend the variable or file it names")
+    return Finding("code location", works=True, told=f"assets.definitions, {len(ASSETS)} assets")
 
 
 def _disk(folder: Path) -> Finding:

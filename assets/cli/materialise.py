@@ -48,9 +48,10 @@ def materialise_set(say: Callable[[str], None]) -> None:
 
 def _run(names: Sequence[str], *, partition: str | None, say: Callable[[str], None]) -> None:
     ensure_dagster_home()
-    with _dagster_at_work():
+    with dagster_at_work():
         import dagster as dg
 
+        from assets.abandoned import fail_abandoned_runs
         from assets.definitions import ASSETS
         from assets.resources import Workspace
 
@@ -58,6 +59,7 @@ def _run(names: Sequence[str], *, partition: str | None, say: Callable[[str], No
         config = settings.config_path()
         workspace = Workspace(data=str(settings.data), config_path=None if config is None else str(config))
         with dg.DagsterInstance.get() as instance:
+            fail_abandoned_runs(instance)
             say(f"materialising {', '.join(names)}" + (f" for {partition}" if partition else ""))
             result = dg.materialize(
                 ASSETS,
@@ -94,7 +96,7 @@ def _cause(event: object) -> str:
 
 def require_partitions(days: Iterable[str]) -> None:
     """Raise MaterialiseError naming the days that are no partitions."""
-    with _dagster_at_work():
+    with dagster_at_work():
         from assets.partitions import DAYS
 
         foreign = [day for day in days if not DAYS.has_partition_key(day)]
@@ -107,7 +109,7 @@ def require_partitions(days: Iterable[str]) -> None:
 
 
 @contextmanager
-def _dagster_at_work() -> Iterator[None]:
+def dagster_at_work() -> Iterator[None]:
     """Dagster's warnings kept from the terminal, and what keeps it from starting told in one line."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

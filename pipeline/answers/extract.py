@@ -2,6 +2,7 @@
 
 import re
 from collections import deque
+from collections.abc import Iterator
 
 TAIL_CHARS = 20_000
 """Only this much of the end of a text is looked at: an answer stands last, and the cost stays flat on any input."""
@@ -132,7 +133,7 @@ def _tagged(tail: str) -> tuple[int, str] | None:
 
 def _hashed(tail: str) -> tuple[int, str] | None:
     """Position and content of the last `#### x`; a Markdown heading of that level is none, a number or last line is."""
-    last = deque(_HASHES.finditer(tail), maxlen=1)
+    last = deque(_HASHES.finditer(tail), maxlen=1) if "####" in tail else None
     if not last:
         return None
     value = last[0].group(1)
@@ -144,7 +145,7 @@ def _hashed(tail: str) -> tuple[int, str] | None:
 
 def _finished(tail: str) -> tuple[int, str] | None:
     """Position and content of the last ReAct `finish[x]`."""
-    last = deque(_FINISH.finditer(tail), maxlen=1)
+    last = deque(_FINISH.finditer(tail), maxlen=1) if "[" in tail else None
     if not last:
         return None
     inner_start = last[0].end()
@@ -168,13 +169,27 @@ def _closing(text: str, start: int, opening: str, closing: str) -> int | None:
 
 def _phrased(tail: str) -> str | None:
     """What follows the last "The answer is", "Answer:" or Final Answer heading, up to the end of its sentence."""
-    for word in reversed(deque(_ANSWER_WORD.finditer(tail), maxlen=_MAX_MARKS)):
-        window = _RUNS.sub("", tail[max(0, word.start() - 40) : word.end() + 2_000])
+    for start, end in _answer_words(tail):
+        window = _RUNS.sub("", tail[max(0, start - 40) : end + 2_000])
         last = deque(_PHRASE.finditer(window), maxlen=1)
         if last:
             line = window[last[0].end() :].lstrip("\n \t").split("\n", 1)[0]
             return _first_sentence(line)
     return None
+
+
+def _answer_words(tail: str) -> Iterator[tuple[int, int]]:
+    """Where the word "answer" stands, in whatever case, the last first; no more than _MAX_MARKS of them."""
+    if tail.isascii():
+        # From the end, and not through all of the text: an answer stands last.
+        lowered, start = tail.lower(), len(tail)
+        for _ in range(_MAX_MARKS):
+            start = lowered.rfind("answer", 0, start)
+            if start < 0:
+                return
+            yield start, start + len("answer")
+    else:
+        yield from (word.span() for word in reversed(deque(_ANSWER_WORD.finditer(tail), maxlen=_MAX_MARKS)))
 
 
 def _first_sentence(line: str) -> str | None:

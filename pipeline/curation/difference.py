@@ -25,6 +25,7 @@ def differences(store: TableStore, days: list[str], a: CurationConfig, b: Curati
         left.join(right, on=["day", "trajectory_id"], how="full", coalesce=True, suffix="_b")
         .rename({"reason": "reason_a", "evidence": "evidence_a"})
         .filter(pl.col("reason_a") != pl.col("reason_b"))
+        .select("day", "trajectory_id", "reason_a", "reason_b", "evidence_a", "evidence_b")
         .sort("day", "trajectory_id")
     )
     return found.with_columns(redact_strings(found[name]).alias(name) for name in ("evidence_a", "evidence_b"))

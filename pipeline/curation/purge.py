@@ -151,8 +151,9 @@ def _forget_rows(folder: Path, ids: set[str]) -> bool:
     held = {split: counts[split] for split in manifest["rows_by_split"]}
     num_purged = manifest.get("purged", 0) + sum(manifest["rows_by_split"].values()) - sum(held.values())
     card = folder / "README.md"
-    lines = [line for line in card.read_text().splitlines() if not line.startswith("> purged since:")]
-    write_file(card, "\n".join([*lines, f"> purged since: {num_purged} rows, {orjson.dumps(held).decode()} left", ""]).encode())
+    lines = [line for line in card.read_text(encoding="utf-8").splitlines() if not line.startswith("> purged since:")]
+    lines += [f"> purged since: {num_purged} rows, {orjson.dumps(held).decode()} left", ""]
+    write_file(card, "\n".join(lines).encode())
     write_manifest(folder, {**manifest, "rows_by_split": held, "purged": num_purged})
     return True
 

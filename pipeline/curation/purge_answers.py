@@ -110,7 +110,8 @@ def _left_of_json(content: bytes, is_gone: IsGone) -> bytes | None:
     except orjson.JSONDecodeError:
         return _left_of_lines(content, is_gone)
     if isinstance(value, dict) and not is_gone(value):
-        kept: Any = {key: held for key, held in value.items() if not is_gone(_as_answer(held) | {"id": key, "prompt": key})}
+        filed = {key: _as_answer(held) | {"id": key, "prompt": key} for key, held in value.items()}
+        kept: Any = {key: held for key, held in value.items() if not is_gone(filed[key])}
     else:
         kept = [held for held in (value if isinstance(value, list) else [value]) if not is_gone(_as_answer(held))]
     if kept == value:

@@ -105,7 +105,7 @@ def _fill(writer: SnapshotWriter, store: TableStore, days: list[str], splits: pl
     kept = store.scan_days(LAST_STAGE, days)
     num_images = pl.col("messages").list.eval(pl.element().struct.field("images").list.len().fill_null(0)).list.sum()
     with_images = kept is not None and bool(
-        kept.filter(pl.col("reason").is_null()).select((num_images > 0).any()).collect().item()
+        kept.filter(pl.col("reason").is_null()).select((num_images > 0).any()).collect(engine="streaming").item()
     )
     for day in days:
         for shard in store.shards(LAST_STAGE, day):

@@ -12,6 +12,8 @@ from pipeline.schema import Message
 _FINISH = re.compile(r"<finish>(.*?)</finish>", re.DOTALL)
 _SOLUTION = re.compile(r"<solution>(.*?)</solution>", re.DOTALL)
 _LANGUAGES = {"py": "python", "python3": "python", "sh": "bash", "shell": "bash"}
+_OPENHANDS = {"bash": ("execute_bash", "command"), "python": ("execute_ipython_cell", "code")}
+"""What OpenHands declares for a language, and under which argument it takes the code."""
 _CALLS = ("api_action", "code_action")
 
 
@@ -40,11 +42,14 @@ class Adp:
         task: str | None = None
         acted = open_call = False
         final: str | None = None
+        details = object_at(record, "details")
+        tools = openai_tools(details["tools"]) if details.get("tools") else None
+        declared = {tool["function"]["name"] for tool in tools or ()}
         for index, item in enumerate(list_at(record, "content", "adp")):
             where = f"content[{index}]"
             kind = dict_of(item, where).get("class_")
             if kind in _CALLS:
-                messages.append(_call(item, kind))
+                messages.append(_call(item, kind, declared))
                 acted = open_call = True
             elif kind == "message_action":
                 content, thought = text_of(item.get("content")), text_of(item.get("description"))
@@ -61,24 +66,26 @@ class Adp:
                 open_call = False
             else:
                 raise wanted(f"{where}.class_", "an observation or action of the protocol", kind)
-        details = object_at(record, "details")
         return Parsed(
             messages=pair_by_position(messages),
             prompt=task,
-            tools=openai_tools(details["tools"]) if details.get("tools") else None,
+            tools=tools,
             final_answer=final,
             success=_resolved(details),
             metadata=some(**{key: held for key, held in details.items() if key != "tools"} | {"id": record["id"]}),
         )
 
 
-def _call(item: dict[str, Any], kind: str) -> Message:
-    """An assistant turn with one call: an API's, or `python`, `bash`, … with the code."""
+def _call(item: dict[str, Any], kind: str, declared: set[str]) -> Message:
+    """An assistant turn with one call: an API's, or `python`, `bash`, … with the code, by the name that is declared."""
     if kind == "api_action":
         call = tool_call(text_of(item.get("function")), item.get("kwargs"))
     else:
         language = text_of(item.get("language")) or "code"
-        call = tool_call(_LANGUAGES.get(language, language), {"code": text_of(item.get("content")) or ""})
+        name, argument = _LANGUAGES.get(language, language), "code"
+        if name not in declared and name in _OPENHANDS and _OPENHANDS[name][0] in declared:
+            name, argument = _OPENHANDS[name]
+        call = tool_call(name, {argument: text_of(item.get("content")) or ""})
     return message("assistant", text_of(item.get("description")) or None, tool_calls=[call])
 
 

@@ -17,6 +17,7 @@ _ROOT_KEYS = ("win", "tree", "answer_generation")
 _CUT_CALL = re.compile(
     r"\{'name': '(?P<name>[^']+)', 'arguments': '(?P<arguments>.*?)(?:', 'response': '?(?P<response>.*)|\Z)", re.DOTALL
 )
+_ANSWER_OPENS = re.compile(r'\A\s*\{\s*"return_type"\s*:\s*"give_answer"\s*,\s*"final_answer"\s*:\s*"')
 _ANSWERED = 3
 """`observation_code` of a node whose `Finish` gave an answer."""
 
@@ -57,7 +58,7 @@ def _tree(record: dict[str, Any]) -> Parsed:
         opening = [message("user", query)] if isinstance(query, str) else []
         messages = [*opening, *_path_messages(_path(root))]
     win = record["win"]
-    finish = read_payload(told["final_answer"]) if isinstance(told.get("final_answer"), str) else None
+    finish = _finish(told.get("final_answer"))
     return Parsed(
         messages=pair_by_position(messages),
         prompt=query if isinstance(query, str) else None,
@@ -90,13 +91,14 @@ def _result(record: dict[str, Any]) -> Parsed:
         elif text:
             messages.append(message(known_role(role, "toolbench"), str(text)))
         steps = step.get("next")
-    finish = read_payload(told) if isinstance(told, str) else None
+    finish = _finish(told)
     query = record["query"]
     return Parsed(
         messages=pair_by_position(messages),
         prompt=query if isinstance(query, str) else None,
         tools=_schemas(record.get("available_tools")),
         final_answer=_final_answer(finish) or (told or None if finish is None and isinstance(told, str) else None),
+        success=False if _gave_up(finish) else None,
         metadata={key: answer[key] for key in ("method", "total_steps") if key in answer}
         | ({"query_id": record["query_id"]} if "query_id" in record else {}),
     )
@@ -175,7 +177,7 @@ def _append_call(messages: list[Message], name: Any, arguments: Any, observation
     """Add a call to the thought before it, and its observation if there is one; `Finish` becomes the closing words."""
     last = messages[-1] if messages and messages[-1]["role"] == "assistant" and not messages[-1]["tool_calls"] else None
     if name == "Finish":
-        finish = read_payload(arguments) if isinstance(arguments, str) else arguments
+        finish = _finish(arguments)
         words = _final_answer(finish) or (arguments if isinstance(arguments, str) else "Finish")
         if last is not None and last["content"]:
             last["reasoning"], last["content"] = last["content"], words
@@ -196,6 +198,23 @@ def _append_call(messages: list[Message], name: Any, arguments: Any, observation
 def _word(value: Any) -> str | None:
     """The value if it is a text."""
     return value if isinstance(value, str) else None
+
+
+def _finish(arguments: Any) -> Any:
+    """What `Finish` was called with; the answer also where a line end in it, or a cut, keeps the text from being JSON."""
+    if not isinstance(arguments, str):
+        return arguments
+    payload = read_payload(arguments)
+    opening = _ANSWER_OPENS.match(arguments) if payload is None else None
+    if opening is None:
+        return payload
+    answer = arguments[opening.end() :].rstrip().removesuffix("}").rstrip(" \r\n\t,").removesuffix('"')
+    return {"return_type": "give_answer", "final_answer": answer}
+
+
+def _gave_up(finish: Any) -> bool:
+    """Whether the agent itself said that it found no answer."""
+    return isinstance(finish, dict) and str(finish.get("return_type")).startswith("give_up")
 
 
 def _final_answer(finish: Any) -> str | None:

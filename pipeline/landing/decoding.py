@@ -16,7 +16,6 @@ _WRAPPED = 8
 _BOM = b"\xef\xbb\xbf"
 _ESCAPED = re.compile(rb"\\u00(?:22|3[aA])")
 _SPACED_COLON = re.compile(rb'"[ \t\r\n]+:')
-_BLANK_COLONS = (b" :", b"\t:", b"\r:", b"\n:")
 _KEY = re.compile(rb'"[ \t\r\n]*:')
 _LONG_INTEGER = re.compile(rb"[:\[,][ \t\r\n]*-?\d{19}|\A[ \t\r\n]*-?\d{19}")
 _DIGITS = bytes(48 if 48 <= byte <= 57 else 120 for byte in range(256))
@@ -72,10 +71,9 @@ def decode_json(data: bytes) -> Decoded:
 
 def _keys_differ(data: bytes, dump: bytes) -> bool:
     """Whether reading may have lost a key: a text holds `":` equally often in both, a repeated key does not."""
-    # Plain searches for bytes first: they are ten times as fast as an expression that finds nothing.
-    if b"\\u00" in data and _ESCAPED.search(data):
+    if _ESCAPED.search(data):
         return True  # an escaped quote or colon upsets the count, so let the slow way say
-    if any(map(data.__contains__, _BLANK_COLONS)) and _SPACED_COLON.search(data):
+    if _SPACED_COLON.search(data):
         return len(_KEY.findall(data)) != len(_KEY.findall(dump))
     return data.count(b'":') != dump.count(b'":')
 

@@ -38,7 +38,7 @@ def dump_hash(value: Any, dump: bytes) -> str:
     """`canonical_hash(value)`, where the value's dump with sorted keys is at hand already."""
     if isinstance(value, str):
         return text_hash(value)
-    if b":null" in dump or (b".0" in dump and _INTEGRAL_FLOAT.search(dump)):
+    if b":null" in dump or _INTEGRAL_FLOAT.search(dump):
         # The bytes may stand inside a text; then the walk changes nothing.
         try:
             dump = orjson.dumps(_plain(value), default=_as_json, option=orjson.OPT_SORT_KEYS)

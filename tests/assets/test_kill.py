@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from pipeline.ledger import scan_history
@@ -67,6 +68,10 @@ def test_a_killed_run_and_a_rerun_end_as_one_undisturbed_run(
     place.run(*CURATE)
     assert files_of(place.data) == undisturbed
     assert scan_history(TableStore(place.data)).collect().is_empty()
+    with dg.DagsterInstance.from_config(str(place.home)) as instance:
+        statuses = [record.dagster_run.status.value for record in instance.get_run_records()]
+    assert statuses.count("FAILURE") >= 1  # the killed run, so that it holds no place in the queue
+    assert set(statuses) == {"FAILURE", "SUCCESS"}
 
 
 def _kill_in(place: Place, moment: Callable[[Path], list[Path]]) -> None:

@@ -51,7 +51,7 @@ def test_a_day_is_written_checked_and_told(tmp_path: Path) -> None:
 
     told = _metadata(result, "screened")
     assert (told["dagster/partition_row_count"], told["rows_in"], told["kept"]) == (8, 8, 4)
-    assert "| duplicate | drop | 1 | 12.5% |" in str(told["rows_by_reason"])
+    assert "| duplicate | 1 | 12.5% | drop |" in str(told["rows_by_reason"])
     assert "screened" not in str(told["sample"])
     assert str(told["sample"]).count("\n") == 1 + 2 + 4  # head and rule, two of the kept, one of each reason
     assert told["config"] == CurationConfig().content_hash()

@@ -149,7 +149,9 @@ def test_nothing_says_what_the_record_said(tmp_path: Path) -> None:
     assert done.num_rows == 7
     assert read_tombstones(store) == {each.partition("-")[0] for each in done.trajectory_ids}
     assert read_reviews(store).is_empty()
-    assert scan_history(store).filter(pl.col("trajectory_id").is_in(ids), pl.col("evidence") != "{}").collect().is_empty()
+    assert (
+        scan_history(store).filter(pl.col("trajectory_id").is_in(ids), pl.col("evidence") != "{}").collect().is_empty()
+    )
 
 
 def test_purged_rows_are_still_rows_and_the_counts_add_up(tmp_path: Path) -> None:
@@ -165,7 +167,9 @@ def test_purged_rows_are_still_rows_and_the_counts_add_up(tmp_path: Path) -> Non
         rows = screened_rows(store, day).values()
         blank = [row for row in rows if row["reason"] == "purged"]
         assert {row["trajectory_id"] for row in blank} <= set(done.trajectory_ids)
-        assert [row["messages"] or row["prompt"] or row["final_answer"] or row["task_id"] for row in blank] == [None] * purged
+        assert [row["messages"] or row["prompt"] or row["final_answer"] or row["task_id"] for row in blank] == [
+            None
+        ] * purged
     reasons = scan_decisions(store).filter(pl.col("trajectory_id").is_in(done.trajectory_ids)).collect()
     assert set(reasons["reason"].cast(pl.String).to_list()) == {"purged"}
 
@@ -228,7 +232,10 @@ def test_the_same_record_landed_again_is_refused_without_its_content(tmp_path: P
 
 def test_copies_that_have_landed_and_wait_to_be_curated_go_too(tmp_path: Path) -> None:
     store = curated_world(tmp_path)
-    put(tmp_path / "raw" / "desk" / THREE / "late.jsonl", json_lines([price_chat(9, 9), marked(), marked(note=" again")]))
+    put(
+        tmp_path / "raw" / "desk" / THREE / "late.jsonl",
+        json_lines([price_chat(9, 9), marked(), marked(note=" again")]),
+    )
     put(tmp_path / "raw" / "desk" / ONE / "late.json.gz", gzip.compress(orjson.dumps([marked(), price_chat(9, 8)])))
     purge_all(store)
     assert held_in(tmp_path) == set()
@@ -250,7 +257,9 @@ def test_a_purge_cut_off_half_way_is_finished_by_the_next(tmp_path: Path, monkey
     assert held_in(tmp_path) == set()
     for folder in snapshots(store, "sft"):
         files = sorted(folder.glob("data/*.parquet"))
-        assert read_manifest(folder)["files"] == {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
+        assert read_manifest(folder)["files"] == {
+            path.relative_to(folder).as_posix(): file_hash(path) for path in files
+        }
 
 
 def test_a_quote_in_the_decision_about_the_task_goes_too(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The SFT set as others meet it: loaded by `datasets`, split without leaks, redacted, and never changed once written."""
+"""The SFT set as others meet it: loaded by `datasets`, split without leaks, redacted, never changed once written."""
 
 import base64
 from pathlib import Path
@@ -45,7 +45,9 @@ def many(cities: range, goods: range) -> list[dict[str, Any]]:
 
 def another_attempt(record: dict[str, Any], words: str) -> dict[str, Any]:
     """The same task, answered in other words."""
-    said = [{**item, "content": f"{item['content']} {words}"} for item in record["messages"] if item["role"] == "assistant"]
+    said = [
+        {**item, "content": f"{item['content']} {words}"} for item in record["messages"] if item["role"] == "assistant"
+    ]
     asked, _, told, _ = record["messages"]
     return {**record, "messages": [asked, said[0], told, said[1]]}
 
@@ -93,7 +95,9 @@ def test_datasets_loads_the_files_and_the_folder_alike(store: TableStore, tmp_pa
 def test_a_row_has_the_exact_shape_sft_trainer_reads(store: TableStore, tmp_path: Path) -> None:
     record = price_chat(1, 2, tools=TOOLS)
     record["messages"][1]["reasoning_content"] = "I do not know prices by heart."
-    land_records(store, ONE, [{"messages": [{"role": "system", "content": "Be brief."}, *record["messages"]], "tools": TOOLS}])
+    land_records(
+        store, ONE, [{"messages": [{"role": "system", "content": "Be brief."}, *record["messages"]], "tools": TOOLS}]
+    )
     snapshot = written(store, ONE, config=CurationConfig.model_validate({"split": {"val_fraction": 0.0}}))
     [row] = datasets.load_dataset(str(snapshot.folder), split="train", cache_dir=str(tmp_path / "cache")).to_list()
     absent = {"reasoning_content": None, "tool_calls": None, "tool_call_id": None, "name": None}
@@ -125,7 +129,7 @@ ARGUMENTS = [
     {"good": "dates", "how_many": 3},
     {},
     {"nested": {"deep": [1, None, {"x": 1.5}]}, "none": None, "flag": False},
-    {"city": ["a", "b"], "ünï": "ö\n\"q\""},
+    {"city": ["a", "b"], "ünï": 'ö\n"q"'},
 ]
 
 
@@ -138,7 +142,7 @@ def test_arguments_keep_exactly_their_own_keys(store: TableStore, tmp_path: Path
     land_records(store, ONE, records)
     snapshot = written(store, ONE, config=CurationConfig.model_validate({"split": {"val_fraction": 0.0}}))
     held = datasets.load_dataset(str(snapshot.folder), split="train", cache_dir=str(tmp_path / "cache"))
-    found = [row["messages"][1]["tool_calls"][0]["function"]["arguments"] for row in held]
+    found = [row["messages"][1]["tool_calls"][0]["function"]["arguments"] for row in held.to_list()]
     assert sorted(found, key=repr) == sorted(ARGUMENTS, key=repr)
 
 
@@ -155,8 +159,14 @@ def test_arguments_that_are_no_object_stand_under_input() -> None:
 
 def test_train_and_val_share_no_task_though_tasks_have_many_attempts(store: TableStore) -> None:
     records = many(range(10), range(6))
-    attempts = [another_attempt(record, f"That is attempt {k} of several, {w}.") for k, record in enumerate(records) for w in
-                ("with some very different closing remarks about the weather", "and a wholly unlike ending that nobody foresaw")]
+    attempts = [
+        another_attempt(record, f"That is attempt {k} of several, {w}.")
+        for k, record in enumerate(records)
+        for w in (
+            "with some very different closing remarks about the weather",
+            "and a wholly unlike ending that nobody foresaw",
+        )
+    ]
     land_records(store, ONE, [*records, *attempts], name="desk/all.jsonl")
     snapshot = written(store, ONE)
     found = splits_of(snapshot)
@@ -212,7 +222,11 @@ def test_what_resembles_a_held_out_task_is_held_out_when_it_comes_later(store: T
     second = written(store, TWO)
     new = [row for row in rows_of(second) if row["messages"][0]["content"].endswith(" Please.")]
     assert len(new) > 12
-    leaked = [row for row in new if (row["messages"][0]["content"].removesuffix(" Please.") in held_out) != (row["split"] == "val")]
+    leaked = [
+        row
+        for row in new
+        if (row["messages"][0]["content"].removesuffix(" Please.") in held_out) != (row["split"] == "val")
+    ]
     assert leaked == []
 
 
@@ -238,7 +252,9 @@ def test_no_secret_and_no_personal_datum_stands_in_any_cell(store: TableStore) -
 def test_equal_inputs_meet_the_same_snapshot_and_write_nothing(store: TableStore) -> None:
     land_records(store, ONE, many(range(4), range(3)))
     first = written(store, ONE)
-    hashes = {path: (file_hash(path), path.stat().st_mtime_ns) for path in sorted(first.folder.rglob("*")) if path.is_file()}
+    hashes = {
+        path: (file_hash(path), path.stat().st_mtime_ns) for path in sorted(first.folder.rglob("*")) if path.is_file()
+    }
     again = written(store, ONE)
     assert again.name == first.name
     assert hashes == {path: (file_hash(path), path.stat().st_mtime_ns) for path in hashes}
@@ -253,7 +269,9 @@ def test_equal_inputs_elsewhere_give_the_same_bytes(store: TableStore, tmp_path:
     one, two = written(store, ONE), written(other, ONE)
     files = sorted(path.name for path in one.folder.glob("data/*"))
     assert files == sorted(path.name for path in two.folder.glob("data/*"))
-    assert [file_hash(one.folder / "data" / name) for name in files] == [file_hash(two.folder / "data" / name) for name in files]
+    assert [file_hash(one.folder / "data" / name) for name in files] == [
+        file_hash(two.folder / "data" / name) for name in files
+    ]
 
 
 def test_a_new_day_makes_a_new_snapshot_and_moves_the_pointer(store: TableStore) -> None:
@@ -293,7 +311,9 @@ def test_the_card_has_a_head_that_parses_a_funnel_that_adds_up_and_the_versions(
     assert [entry["split"] for entry in config["data_files"]] == list(snapshot.rows_by_split)
     for entry in config["data_files"]:
         assert list(snapshot.folder.glob(entry["path"]))
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in body.splitlines() if line.startswith("|")]
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in body.splitlines() if line.startswith("|")
+    ]
     stages = {cells[0]: cells[1:] for cells in lines if cells[0] in ("trajectories", "screened")}
     assert stages["trajectories"] == ["14", "13", "not_a_trace 1"]
     kept_in, kept_out, out = stages["screened"]
@@ -331,7 +351,10 @@ def test_the_images_column_is_there_only_with_images(store: TableStore, tmp_path
     assert {tuple(row) for row in rows} == {(*COLUMNS, "images")}
     [images] = [row["images"] for row in rows if row["images"]]
     assert len(images) == 1
-    assert datasets.load_dataset(str(pictured.folder), cache_dir=str(tmp_path / "cache")).num_rows == pictured.rows_by_split
+    assert (
+        datasets.load_dataset(str(pictured.folder), cache_dir=str(tmp_path / "cache")).num_rows
+        == pictured.rows_by_split
+    )
 
 
 def test_nothing_accepted_makes_a_set_without_rows_that_says_so(store: TableStore) -> None:

@@ -89,7 +89,7 @@ FILES: dict[str, list[Any]] = {
     "react_chat beside": [
         {"messages": SOUND["react_chat"]["messages"], "gt": "a", "em": True, "answer": ["b"], **TOLD}
     ],
-    "hermes text": [f"<|im_start|>{turn['role']}\n{turn['content']}<|im_end|>\n" for turn in TAGGED],
+    "hermes text": ["".join(f"<|im_start|>{turn['role']}\n{turn['content']}<|im_end|>\n" for turn in TAGGED)],
     "hermes metis": [{"messages": orjson.dumps(TAGGED).decode(), "images": ["a"], "label": "b", **TOLD}],
     "sharegpt": [
         {
@@ -155,7 +155,7 @@ def places(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 
 
 def broken(values: list[Any], rng: random.Random) -> list[Any]:
-    """The values with one to three places replaced, or dropped."""
+    """The values with one to three places replaced, twisted or dropped."""
     values = copy.deepcopy(values)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         found = list(places(values))
@@ -165,11 +165,21 @@ def broken(values: list[Any], rng: random.Random) -> list[Any]:
         holder: Any = values
         for key in path[:-1]:
             holder = holder[key]
-        if rng.random() < 0.15:
+        held = holder[path[-1]]
+        if isinstance(held, str) and rng.random() < 0.4:
+            holder[path[-1]] = twisted(held, rng)
+        elif rng.random() < 0.15:
             del holder[path[-1]]
         else:
             holder[path[-1]] = rng.choice(WRONG)(TOTAL_DEPTH - len(path))
     return values
+
+
+def twisted(text: str, rng: random.Random) -> str:
+    """The text with a piece of it cut out, or said twice, or something put in between."""
+    start, end = sorted(rng.randint(0, len(text)) for _ in range(2))
+    middle = rng.choice(("", text[start:end] * 2, "\x00\ufffd", '{"name": ["f"], "arguments": 3}', "<tool_call>[[", "\n"))
+    return text[:start] + middle + text[end:]
 
 
 def look_at(value: Any) -> None:
