@@ -24,8 +24,8 @@ def metadata_of(summary: Summary, sample: pl.DataFrame) -> dict[str, dg.Metadata
         "dagster/partition_row_count": dg.MetadataValue.int(summary.rows_out),
         "rows_in": dg.MetadataValue.int(summary.rows_in),
         "kept": dg.MetadataValue.int(summary.num_kept),
-        "rows_by_reason": dg.MetadataValue.md(reason_table(summary.rows_by_reason)),
         "funnel": dg.MetadataValue.md(funnel_picture(summary.rows_by_reason)),
+        "rows_by_reason": dg.MetadataValue.md(reason_table(summary.rows_by_reason)),
         "sample": dg.MetadataValue.md(sample_table(sample)),
     }
     for name, value in summary.facts.items():
@@ -61,8 +61,7 @@ def funnel_picture(counts: Mapping[str, int]) -> str:
     paths = (f"<path fill='{colour}' d='{path}'/>" for colour, path in bars.items())
     svg = (
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{_LABEL_WIDTH + _BAR_WIDTH}' height='{len(rows) * _ROW}'"
-        f" style='font:11px sans-serif'>{''.join(labels)}"
-        f"{''.join(paths)}</svg>"
+        f" fill='gray' style='font:11px sans-serif'>{''.join(labels)}{''.join(paths)}</svg>"
     )
     return f"![funnel](<data:image/svg+xml,{svg.replace('<', '%3C').replace('>', '%3E')}>)"
 

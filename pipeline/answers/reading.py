@@ -86,9 +86,10 @@ def read_answers(path: Path) -> pl.DataFrame:
     if faults:
         raise AnswersError(f"{path}: {_some(faults)}; mend these records")
     schema = {name: dtype for name, dtype in ANSWERS.items() if name != "answer"}
-    frame = pl.DataFrame(records, schema=schema).unique(maintain_order=True)
+    frame = pl.DataFrame(records, schema=schema).with_row_index("record", offset=1)
+    frame = frame.unique(list(schema), keep="first", maintain_order=True)
     _refuse_conflicts(frame, path)
-    return frame.with_row_index("answer").cast({"answer": pl.UInt32})
+    return frame.drop("record").with_row_index("answer").cast({"answer": pl.UInt32})
 
 
 def _load(path: Path) -> list[dict[str, Any]]:
@@ -161,17 +162,26 @@ def _decode(content: bytes) -> Any:
 
 
 def _refuse_conflicts(frame: pl.DataFrame, path: Path) -> None:
-    """Raise AnswersError for a main key that comes with different values; the main key is the first one there is."""
+    """Raise AnswersError for a main key that comes with different values; the main key is the first one there is.
+
+    Reads the columns of ANSWERS and `record`, each row's place in the file from 1.
+    """
     key = next(name for name in ("trajectory_id", "id", "prompt") if frame[name].count())
     values = pl.struct("ground_truth", "success", "reward")
     clashes = (
         frame.filter(pl.col(key).is_not_null())
         .group_by(key, maintain_order=True)
-        .agg(values.n_unique().alias("num_values"), pl.col("ground_truth", "success", "reward").first())
+        .agg(values.n_unique().alias("num_values"), pl.col("record").head(4))
         .filter(pl.col("num_values") > 1)
     )
     if clashes.height:
-        listed = _some([f"{row[0][:80]!r} has {row[1]} different answers" for row in clashes.iter_rows()])
+        # by number and not by key: a prompt in an error message would outlive its purge in Dagster's history
+        listed = _some(
+            [
+                f"{count} different answers in records {', '.join(map(str, rows))}"
+                for _, count, rows in clashes.iter_rows()
+            ]
+        )
         raise AnswersError(f"{path}: want one answer per {key}, found {listed}; keep one of each")
 
 

@@ -13,23 +13,29 @@ _BEFORE_THE_STAGE = {Reason.NOT_A_TRACE.value, Reason.PURGED.value, Reason.NO_GR
 
 def drop_rate(counts: dict[str, int]) -> float | None:
     """The share of traces dropped, 0 to 1; None where there was no trace."""
-    judged = {reason: rows for reason, rows in counts.items() if reason not in _BEFORE_THE_STAGE}
-    total = sum(judged.values())
+    total = num_judged(counts)
     if not total:
         return None
-    dropped = sum(rows for reason, rows in judged.items() if reason != "keep" and Reason(reason).kind is Kind.DROP)
-    return dropped / total
+    told = [(reason, rows) for reason, rows in counts.items() if reason != "keep" and reason not in _BEFORE_THE_STAGE]
+    return sum(rows for reason, rows in told if Reason(reason).kind is Kind.DROP) / total
 
 
-def drop_rate_bound(store: TableStore, asset: str, day: str, bounds: BoundsConfig) -> float:
+def num_judged(counts: dict[str, int]) -> int:
+    """The rows a drop rate is a share of."""
+    return sum(rows for reason, rows in counts.items() if reason not in _BEFORE_THE_STAGE)
+
+
+def drop_rate_bound(store: TableStore, asset: str, day: str, bounds: BoundsConfig, *, num_rows: int) -> float:
     """The highest drop rate that passes: recent mean plus some standard deviations, else the configured ceiling.
 
-    A deviation of at least two points is assumed, so that a run of identical nights does not forbid the next.
+    The deviation is that of the recent nights, or what chance alone gives a night of `num_rows` rows if that is more,
+    or two points: neither a run of identical nights nor a night of five traces shall stop the next.
     """
     earlier = [known for known in store.days(asset) if known < day][-bounds.history_days :]
     rates = [rate for known in earlier if (rate := drop_rate(count_reasons(store.scan(asset, known)))) is not None]
     if len(rates) < 3:
         return bounds.max_drop_rate
     mean = sum(rates) / len(rates)
-    deviation = math.sqrt(sum((rate - mean) ** 2 for rate in rates) / (len(rates) - 1))
-    return min(bounds.max_drop_rate, mean + bounds.drop_rate_sigmas * max(deviation, 0.02))
+    between = math.sqrt(sum((rate - mean) ** 2 for rate in rates) / (len(rates) - 1))
+    chance = math.sqrt(mean * (1 - mean) / num_rows) if num_rows else 0.0
+    return min(bounds.max_drop_rate, mean + bounds.drop_rate_sigmas * max(between, chance, 0.02))

@@ -139,8 +139,8 @@ def _is_response(role: str, content: str) -> bool:
 def _assistant(content: str, *, is_answered: bool) -> Message:
     """The message of one assistant turn; a tool response of its own, or words between calls, keep it verbatim.
 
-    A last call that is not closed was made if it got an answer: the closing tag was the word to stop at. Without one the
-    text broke off.
+    A last call that is not closed was made if it got an answer: the closing tag was the word to stop at. Without one
+    the text broke off.
     """
     # a call inside the think block is only talked about
     found = [block for block in enclosed(content, _CALL) if block[0] > content.rfind("</think>")]

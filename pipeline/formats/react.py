@@ -24,8 +24,8 @@ _SUCCESS = {"CORRECT": True, "INCORRECT": False, "HALTED": False}
 class ReactChatFormat:
     """Thought and action in assistant turns, the observation as a user message `Observation: …`.
 
-    A second one in a row is an orphan: no call asked for it. One behind a turn without an action that can be read is the
-    environment's reply to that turn, a user message: FireAct has five, where the action was lost.
+    A second one in a row is an orphan: no call asked for it. One behind a turn without an action that can be read is
+    the environment's reply to that turn, a user message: FireAct has five, where the action was lost.
     """
 
     name = "react_chat"
@@ -188,7 +188,7 @@ def _alpaca_text(record: Any) -> str | None:
 
 
 def _with_outcome(parsed: Parsed, record: Any, closing: str | None) -> Parsed:
-    """The trajectory with what the record has beside it (FireAct: reward, em, gt, pred), else its closing line's word."""
+    """The trajectory with what the record has beside it (FireAct: reward, em, gt), else its closing line's word."""
     if closing is not None:
         parsed.metadata["outcome"] = closing
     if isinstance(record, dict):

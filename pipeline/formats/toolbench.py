@@ -201,7 +201,7 @@ def _word(value: Any) -> str | None:
 
 
 def _finish(arguments: Any) -> Any:
-    """What `Finish` was called with; the answer also where a line end in it, or a cut, keeps the text from being JSON."""
+    """What `Finish` was called with; the answer also where a line end in it, or a cut, makes the text no JSON."""
     if not isinstance(arguments, str):
         return arguments
     payload = read_payload(arguments)

@@ -249,7 +249,7 @@ class _Scanner:
         return self._piece(start, end)
 
     def _end(self, start: int) -> tuple[int | None, bool]:
-        """Where the value ends, and whether more content might change that: then it is larger than the limit, or cut."""
+        """Where the value ends, and whether more content might change that: it is larger than the limit, or cut."""
         while True:
             end, is_starved = self._try_to_end(start)
             if not is_starved or self.window.at_end or len(self.text) - start > self.limit or not self.grow():

@@ -1,9 +1,6 @@
 """Raw records as rows of the trajectories table, in batches of bounded size."""
 
-import gc
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
@@ -45,9 +42,6 @@ _ARROW = pa.schema(
 
 Row = dict[str, Any]
 
-_TABLE_ROWS = 250
-"""Rows that become Arrow at a time: as long as their dicts still lie in the processor's cache, at half the time."""
-
 _TOLD_CHARS = 500
 """An error quotes what it found, and that may be a megabyte."""
 _UNEXPECTED = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
@@ -57,40 +51,16 @@ _UNEXPECTED = (AttributeError, IndexError, KeyError, RecursionError, TypeError, 
 def batches(rows: Iterable[Row], counter: TokenCounter, *, max_rows: int, max_bytes: int) -> Iterator[pl.DataFrame]:
     """The rows as frames of at most `max_rows` rows and about `max_bytes` of text; a larger row stands alone."""
     held: list[Row] = []
-    tables: list[pa.Table] = []
-    num_rows = size = 0
-    with _collecting_by_batch() as collect:
-        for row in rows:
-            weight = row.pop("num_bytes")
-            if num_rows and (num_rows >= max_rows or size + weight > max_bytes):
-                frame = _frame([*tables, _table(held)])
-                held, tables, num_rows, size = [], [], 0, 0
-                collect()
-                yield counter.add_num_tokens(frame)
-            elif len(held) == _TABLE_ROWS:
-                tables.append(_table(held))
-                held = []
-            held.append(row)
-            num_rows += 1
-            size += weight
-        if num_rows:
-            yield counter.add_num_tokens(_frame([*tables, _table(held)]))
-
-
-@contextmanager
-def _collecting_by_batch() -> Iterator[Callable[[], object]]:
-    """Keep the cyclic garbage collector from running by itself; gives what looks through the youngest objects.
-
-    A batch of rows is hundreds of thousands of live containers without a cycle among them, and the collector walks them
-    again and again: measured, half the time of reading a record.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield partial(gc.collect, 0)
-    finally:
-        if was_enabled:
-            gc.enable()
+    size = 0
+    for row in rows:
+        weight = row.pop("num_bytes")
+        if held and (len(held) >= max_rows or size + weight > max_bytes):
+            yield counter.add_num_tokens(_frame(held))
+            held, size = [], 0
+        held.append(row)
+        size += weight
+    if held:
+        yield counter.add_num_tokens(_frame(held))
 
 
 def rows_of(records: Iterable[RawRecord], *, source: str, raw_path: str, ids: UniqueIds, purged: set[str]) -> Iterator[Row]:
@@ -176,12 +146,8 @@ def _parsed_row(parsed: Parsed, format_name: str, notes: list[str]) -> Row:
     }
 
 
-def _frame(tables: list[pa.Table]) -> pl.DataFrame:
-    return pl.DataFrame(pa.concat_tables(tables)).rechunk()
-
-
-def _table(rows: list[Row]) -> pa.Table:
-    return pa.Table.from_pylist(rows, schema=_ARROW)
+def _frame(rows: list[Row]) -> pl.DataFrame:
+    return pl.DataFrame(pa.Table.from_pylist(rows, schema=_ARROW))
 
 
 def _describe(value: Any) -> str:

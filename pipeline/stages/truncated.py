@@ -42,7 +42,8 @@ _TAGS = "solution|answer|search|think|thought|tool_call|function_call"
 _BLOCK_TAGS = "execute|tool_code|function_calls|code|python"
 _BAR_TAGS = "query|documents"
 LAST_OPENED = (
-    rf"(?s)^.*(?:<(?P<tag>{_TAGS})>|(?m:^)[ \t]*<(?P<block>{_BLOCK_TAGS})>|<\|begin_of_(?P<bar>{_BAR_TAGS})\|>)(?P<rest>.*)$"
+    rf"(?s)^.*(?:<(?P<tag>{_TAGS})>|(?m:^)[ \t]*<(?P<block>{_BLOCK_TAGS})>|<\|begin_of_(?P<bar>{_BAR_TAGS})\|>)"
+    r"(?P<rest>.*)$"
 )
 """The last tag of a text protocol that a text opens, and what follows it. Code stands in a block of its own, so that
 `in the <execute> environment` opens nothing."""

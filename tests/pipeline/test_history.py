@@ -38,21 +38,27 @@ def store_with(folder: Path, *rates: float) -> TableStore:
 
 def test_fewer_than_three_earlier_nights_are_no_history(tmp_path: Path) -> None:
     store = store_with(tmp_path, 0.1, 0.1)
-    assert drop_rate_bound(store, "screened", "2025-01-09", BoundsConfig()) == 0.98
+    assert drop_rate_bound(store, "screened", "2025-01-09", BoundsConfig(), num_rows=10_000) == 0.98
 
 
 def test_identical_nights_still_leave_eight_points(tmp_path: Path) -> None:
     store = store_with(tmp_path, 0.1, 0.1, 0.1)
-    assert drop_rate_bound(store, "screened", "2025-01-09", BoundsConfig()) == pytest.approx(0.18)
+    assert drop_rate_bound(store, "screened", "2025-01-09", BoundsConfig(), num_rows=10_000) == pytest.approx(0.18)
 
 
 def test_the_night_itself_and_later_ones_are_not_its_past(tmp_path: Path) -> None:
     store = store_with(tmp_path, 0.1, 0.1, 0.1, 0.9)
-    assert drop_rate_bound(store, "screened", "2025-01-04", BoundsConfig()) == pytest.approx(0.18)
+    assert drop_rate_bound(store, "screened", "2025-01-04", BoundsConfig(), num_rows=10_000) == pytest.approx(0.18)
 
 
 def test_nights_that_differ_widen_the_bound_up_to_the_ceiling(tmp_path: Path) -> None:
     store = store_with(tmp_path, 0.1, 0.5, 0.9)
-    assert drop_rate_bound(store, "screened", "2025-01-09", BoundsConfig()) == 0.98
+    assert drop_rate_bound(store, "screened", "2025-01-09", BoundsConfig(), num_rows=10_000) == 0.98
     # mean 0.5, sample deviation 0.4, one deviation allowed
-    assert drop_rate_bound(store, "screened", "2025-01-09", BoundsConfig(drop_rate_sigmas=1)) == pytest.approx(0.9)
+    assert drop_rate_bound(store, "screened", "2025-01-09", BoundsConfig(drop_rate_sigmas=1), num_rows=10_000) == pytest.approx(0.9)
+
+
+def test_a_night_of_few_traces_may_miss_by_chance(tmp_path: Path) -> None:
+    store = store_with(tmp_path, 0.1, 0.1, 0.1)
+    # chance alone: sqrt(0.1 * 0.9 / 9) = 0.1, four times that above the mean
+    assert drop_rate_bound(store, "screened", "2025-01-09", BoundsConfig(), num_rows=9) == pytest.approx(0.5)

@@ -26,7 +26,7 @@ TOTAL_DEPTH = 240
 SEARCH = {"name": "search", "parameters": {"type": "object", "properties": {"q": {"type": "string"}}}}
 CALL = {"id": "c", "type": "function", "function": {"name": "search", "arguments": '{"q": "moon"}'}}
 CHAT = [
-    {"role": "user", "content": [{"type": "text", "text": "How far?"}, {"type": "image_url", "image_url": {"url": "a"}}]},
+    {"role": "user", "content": [{"type": "text", "text": "q?"}, {"type": "image_url", "image_url": {"url": "a"}}]},
     {"role": "assistant", "content": None, "tool_calls": [CALL]},
     {"role": "tool", "tool_call_id": "c", "content": "far"},
     {"role": "assistant", "content": "Far."},
@@ -34,7 +34,7 @@ CHAT = [
 TAGGED = [
     {"role": "system", "content": '<tools>\n{"name": "search"}\n</tools>'},
     {"role": "user", "content": "q"},
-    {"role": "assistant", "content": '<tool_call>\n{"name": "search", "arguments": {"q": [1, {"a": null}]}}\n</tool_call>'},
+    {"role": "assistant", "content": '<tool_call>\n{"name": "f", "arguments": {"q": [1, {"a": null}]}}\n</tool_call>'},
     {"role": "user", "content": "<tool_response>\nfar\n</tool_response>"},
 ]
 TOLD = {"reward": 1, "success": True, "tools": [SEARCH], "images": ["a"], "eval_result": {"score": 1}}
@@ -43,12 +43,14 @@ FILES: dict[str, list[Any]] = {
     **WHOLE_FILES,
     **{name: value if isinstance(value, list) else [value] for name, value in SOUND.items()},
     "graded_sample": [{"sample": "s", "corpus": "c", "records": [{"raw": {"messages": CHAT}}]}],
-    "verl": [{"prompt": CHAT[:1], "reward_model": {"ground_truth": "4"}, "extra_info": {"answer": "4"}, "tools": [SEARCH]}],
+    "verl": [
+        {"prompt": CHAT[:1], "reward_model": {"ground_truth": "4"}, "extra_info": {"answer": "4"}, "tools": [SEARCH]}
+    ],
     "bfcl": [
-        {"id": "a", "question": [[{"role": "user", "content": "q"}]], "function": [SEARCH], "ground_truth": [["f(n=1)"]]}
+        {"id": "a", "question": [[{"role": "user", "content": "q"}]], "function": [SEARCH], "ground_truth": [["f()"]]}
     ],
     "bfcl_replay": [
-        {"id": "m", "turns": [{"user": CHAT[:1], "calls": ["cd(folder='temp')", "Fs.ls(x=[1])"], "outputs": ["{}", "1"]}]}
+        {"id": "m", "turns": [{"user": CHAT[:1], "calls": ["cd(folder='t')", "Fs.ls(x=[1])"], "outputs": ["{}", "1"]}]}
     ],
     "tooltalk": [
         {
@@ -113,10 +115,12 @@ FILES: dict[str, list[Any]] = {
     "openai_chat blocks": [
         {
             "prompt": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "x"}]}],
-            "completion": [{"role": "assistant", "content": [{"type": "tool_use", "id": "c", "name": "f", "input": {}}]}],
+            "completion": [
+                {"role": "assistant", "content": [{"type": "tool_use", "id": "c", "name": "f", "input": {}}]}
+            ],
         }
     ],
-    "questions": [{"question": "q", "answer": "3 #### 4", "choices": {"label": ["A"], "text": ["x"]}, "images": ["a"]}],
+    "questions": [{"question": "q", "answer": "3 #### 4", "choices": {"label": ["A"], "text": ["x"]}, "images": "a"}],
 }
 """Format, and a word for its spelling, to the values of a small file of it."""
 
@@ -178,7 +182,8 @@ def broken(values: list[Any], rng: random.Random) -> list[Any]:
 def twisted(text: str, rng: random.Random) -> str:
     """The text with a piece of it cut out, or said twice, or something put in between."""
     start, end = sorted(rng.randint(0, len(text)) for _ in range(2))
-    middle = rng.choice(("", text[start:end] * 2, "\x00\ufffd", '{"name": ["f"], "arguments": 3}', "<tool_call>[[", "\n"))
+    again = text[start:end] * 2
+    middle = rng.choice(("", again, "\x00\ufffd", '{"name": ["f"], "arguments": 3}', "<tool_call>[[", "\n"))
     return text[:start] + middle + text[end:]
 
 
@@ -219,7 +224,7 @@ def test_every_format_has_a_sample_that_is_read() -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_broken_record_never_raises_and_always_becomes_a_row(name: str) -> None:
-    rng = random.Random(name)  # noqa: S311  # no secret
+    rng = random.Random(name)
     records: list[RawRecord] = []
     outcomes: set[str] = set()
     for _ in range(MUTATIONS // len(FILES) + 1):

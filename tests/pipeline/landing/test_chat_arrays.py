@@ -82,7 +82,8 @@ def test_a_chat_larger_than_the_limit_is_passed_over_without_being_held(tmp_path
     large, other = read(path, limit=1 << 20)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert large.error == f"a JSON value of {path.stat().st_size - len(json.dumps(OTHER, indent=1)) - 1} bytes; want at most 1048576"
+    size = path.stat().st_size - len(json.dumps(OTHER, indent=1)) - 1
+    assert large.error == f"a JSON value of {size} bytes; want at most 1048576"
     assert other.value == OTHER
     assert peak < 40 << 20  # of 60 MB
 
