@@ -43,6 +43,7 @@ class SnapshotDays(dg.Config):
 @dg.asset(
     deps=["screened"],
     automation_condition=WHEN_INPUTS_REST,
+    backfill_policy=dg.BackfillPolicy.single_run(),  # without one, Dagster refuses a range of days with the set in it
     check_specs=[
         dg.AssetCheckSpec("not_empty", asset="sft_set", blocking=True, description="The snapshot has rows."),
         dg.AssetCheckSpec(

@@ -31,9 +31,9 @@ SMALLER = 5
 """The memory's growth is told by a run over this many times fewer records."""
 
 WORK = {
-    "both": "read JSON Lines; take task and attempt as the text compared; drop empty and overlong records; remove exact "
-    "copies; remove near copies by MinHash over words in runs of five; mask e-mail and IP addresses; write what is left "
-    "with messages and tools; keep a note of what was removed",
+    "both": "read JSON Lines; take task and attempt as the text compared; drop empty and overlong records; remove "
+    "exact copies; remove near copies by MinHash over words in runs of five; mask e-mail and IP addresses; write what "
+    "is left with messages and tools; keep a note of what was removed",
     "toolwise only": "tell the format of each record by its content; ids by content; final answers; token counts; the "
     "gates on self-written observations, truncation, pairing, declared tools, arguments against their JSON schema, "
     "loops, answers and contamination; secrets, phone, card and account numbers; verified near copies (datatrove takes "
@@ -113,7 +113,8 @@ def machine() -> dict[str, Any]:
     """Where and with what it was measured."""
     described = Path("/proc/cpuinfo")
     models = [line.partition(":")[2].strip() for line in _lines_of(described) if line.startswith("model name")]
-    packages = ("toolwise", "polars", "pyarrow", "orjson", "rensa", "datatrove", "xxhash")
+    packages = ["toolwise", "polars", "pyarrow", "orjson", "rensa", "datatrove", "xxhash"]
+    packages += ["spacy"] if importlib.util.find_spec("spacy") else []
     return {
         "cpu": models[0] if models else platform.machine(),
         "cores": os.cpu_count(),

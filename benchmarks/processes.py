@@ -48,10 +48,7 @@ def run_measured(module: str, *arguments: str, out: Path) -> Cost:
 class Stages:
     """CPU time by stage, kept by the measured program itself; `start` is what importing took."""
 
-    taken: dict[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.taken["start"] = round(_cpu_s(), 3)
+    taken: dict[str, float] = field(default_factory=lambda: {"start": round(_cpu_s(), 3)})
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

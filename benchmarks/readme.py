@@ -1,56 +1,107 @@
-"""The funnel table in the README's first screen, from a run over the sample traces.
+"""README.md of this folder, made from the committed results: `python -m benchmarks.readme` writes it again."""
 
-Run: `python -m benchmarks.readme`. A test curates the samples anew and holds the README to it.
-"""
-
-import tempfile
 from pathlib import Path
+from typing import Any
 
-from assets.settings import HOME
-from pipeline.config import CurationConfig
-from pipeline.curation.funnel import funnel_of
-from pipeline.curation.prompts import write_prompts
-from pipeline.curation.screened import write_screened
-from pipeline.curation.sft_set import write_sft_set
-from pipeline.curation.trajectories import write_trajectories
-from pipeline.export.card import funnel_table
-from pipeline.landing.zone import land, landed_days
-from pipeline.store import TableStore
+import orjson
 
-BEGIN = "<!-- funnel:begin (written by `python -m benchmarks.readme`, held by a test) -->"
-END = "<!-- funnel:end -->"
+HERE = Path(__file__).parent
 
 
-def curate_samples(root: Path) -> TableStore:
-    """The store under `root` after curating the sample traces under the checkout's own configuration."""
-    store = TableStore(root)
-    config = CurationConfig.from_toml(HOME / "toolwise.toml")
-    shaped = landed_days([HOME / "examples" / "traces"]) or []
-    for source, day, folder in shaped:
-        land([folder], root / "raw", source, day, contents=True)
-    for day in sorted({day for _, day, _ in shaped}):
-        write_trajectories(store, day, config)
-        write_screened(store, day, config)
-        write_prompts(store, day, config)
-    write_sft_set(store, config)
-    return store
+def readme() -> str:
+    """The text of README.md."""
+    curation, tokens = (orjson.loads((HERE / f"{name}.json").read_bytes()) for name in ("curation", "tokens"))
+    return "\n".join(
+        [
+            "# Benchmarks",
+            "",
+            "Each is a script whose result is committed beside it. This page is made from the results "
+            "(`python -m benchmarks.readme`).",
+            "",
+            *_curation(curation),
+            "",
+            *_tokens(tokens),
+            "",
+        ]
+    )
 
 
-def block(store: TableStore) -> str:
-    """The README's block: the funnel of the samples and the size of the set."""
-    days = store.days("trajectories")
-    funnel = funnel_of(store, days)
-    lead = f"`make demo` curates {sum(funnel['trajectories'].values())} sample records of {len(days)} days:"
-    return f"{BEGIN}\n{lead}\n\n{funnel_table(funnel)}\n{END}"
+def write_readme() -> None:
+    """Write README.md."""
+    (HERE / "README.md").write_text(readme(), encoding="utf-8")
 
 
-def with_block(readme: str, text: str) -> str:
-    """The README with its funnel block replaced."""
-    before, _, rest = readme.partition(BEGIN)
-    return before + text + rest.partition(END)[2]
+def _curation(result: dict[str, Any]) -> list[str]:
+    """The section on CPU time and memory."""
+    machine, records, tools = result["machine"], result["records"], result["tools"]
+    versions = machine["versions"]
+    lines = [
+        "## curation: CPU time and memory beside datatrove",
+        "",
+        f"`make bench`, or `{result['command']}`: {records['count']:,} records ({records['mib']} MiB, "
+        f"{records['duplicate']:,} exact and {records['near_duplicate']:,} near copies, {records['faulty']:,} faulty) "
+        f"through toolwise {versions['toolwise']} and datatrove {versions['datatrove']}, each in a process of its own "
+        f"on one worker. Median of {result['runs']} runs, {result['date']}, {machine['cores']} cores of {machine['cpu']}, "
+        f"{machine['memory_gib']} GiB. Ratios above 1 are in toolwise's favour.",
+        "",
+        "| | CPU s | of toolwise's | peak MiB | of toolwise's |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, tool in tools.items():
+        ratio = result["ratios"].get(name, {"cpu": 1, "peak_rss": 1})
+        cpu = f"{tool['cpu_s']:.1f} | {ratio['cpu']:.2f}"
+        lines.append(f"| {name} | {cpu} | {tool['peak_rss_mib']:.0f} | {ratio['peak_rss']:.2f} |")
+    memory = " and ".join(f"{mib:.0f} MiB at {int(count):,}" for count, mib in result["toolwise_peak_rss_mib"].items())
+    lines += [
+        "",
+        "`fastest` is datatrove with everything spared that can be: words split at white space, only case and "
+        "punctuation folded. `documented` is its own minhash example: spaCy's English tokenizer and the whole text "
+        "normalisation; it is measured, once, where the package spacy is installed.",
+        "",
+        f"toolwise's peak memory: {memory} records.",
+        "",
+        "Seconds of CPU by stage:",
+        "",
+        *(f"- {name}: {_stages(tool)}" for name, tool in tools.items()),
+        "",
+        "Who did what:",
+        "",
+        *(f"- {who}: {what}." for who, what in result["work"].items()),
+        "",
+        "Agreement, over the records that pass toolwise's gates. A group is what was planted: a record with its "
+        "copies. Wrong means that not exactly one of them was left.",
+        "",
+        "| | groups | wrong in toolwise | wrong in datatrove |",
+        "|---|---:|---:|---:|",
+    ]
+    for name, counts in result["agreement"].items():
+        for kind, told in (
+            ("exact", "exact copies"),
+            ("near", "near copies"),
+            ("near_alone", "no copy at all"),
+        ):
+            wrong = [counts.get(f"{kind}_wrong_{tool}", 0) for tool in ("toolwise", "datatrove")]
+            lines.append(f"| {name}: {told} | {counts.get(f'{kind}_groups', 0):,} | {wrong[0]:,} | {wrong[1]:,} |")
+    return lines
+
+
+def _stages(tool: dict[str, Any]) -> str:
+    return ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in tool["stages_s"].items())
+
+
+def _tokens(rows: list[dict[str, Any]]) -> list[str]:
+    """The section on the token estimate."""
+    return [
+        "## tokens: the estimated `num_tokens` beside a real tokenizer",
+        "",
+        "`python -m benchmarks.tokens [DATA_ROOT]` over a curated data root (here the sample traces): the estimate as "
+        "a ratio of what Tekken (131k pieces) counts, per source.",
+        "",
+        "| source | trajectories | tokens | estimate / true |",
+        "|---|---:|---:|---:|",
+        *(f"| {row['source']} | {row['rows']} | {row['tokens']:,} | {row['estimate_ratio']:.3f} |" for row in rows),
+    ]
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(prefix="toolwise-readme-") as folder:
-        path = HOME / "README.md"
-        path.write_text(with_block(path.read_text(), block(curate_samples(Path(folder)))))
+    write_readme()

@@ -34,7 +34,9 @@ def measure(root: Path) -> list[dict[str, object]]:
         overhead = 4 * int(group["messages"].list.len().sum())
         true = sum(len(tokenizer.encode(text, bos=False, eos=False)) for text in _texts(group))
         estimate = int(texts["num_tokens"].sum()) - overhead
-        result.append({"source": source, "rows": group.height, "tokens": true, "estimate_ratio": round(estimate / true, 3)})
+        result.append(
+            {"source": source, "rows": group.height, "tokens": true, "estimate_ratio": round(estimate / true, 3)}
+        )
     return result
 
 

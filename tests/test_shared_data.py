@@ -65,7 +65,7 @@ it holds a question, or session lines without a message."""
 
 UNPARSABLE = {
     ("corpora/fixtures/mast/MAD_full_dataset.json", 1): "found a program's log of 45 characters",  # one run as its log
-    ("corpora/fixtures/swe_smith/data/tool-00001-of-00008.parquet", 2): "found text that is not JSON: 'this is not json'",
+    ("corpora/fixtures/swe_smith/data/tool-00001-of-00008.parquet", 2): "text that is not JSON: 'this is not json'",
     ("corpora/fixtures/trail/data/gaia-00000-of-00001-33a2e72d362d688a.parquet", 2): "want an object, found nothing",
     ("lv1-lv2-samples/level-1-given-desc/SearchEngine-level-1-1.jsonl", 0): "an empty file",
 }

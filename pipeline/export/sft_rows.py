@@ -62,7 +62,9 @@ def _message() -> pl.Expr:
     item, call = pl.element().struct, pl.element().struct
     function = pl.struct(
         call.field("name"),
-        call.field("arguments").map_batches(_as_objects, return_dtype=pl.String, is_elementwise=True).alias("arguments"),
+        call.field("arguments")
+        .map_batches(_as_objects, return_dtype=pl.String, is_elementwise=True)
+        .alias("arguments"),
     )
     calls = item.field("tool_calls").list.eval(
         pl.struct(call.field("id"), pl.lit("function").alias("type"), function.alias("function"))

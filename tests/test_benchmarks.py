@@ -1,0 +1,83 @@
+"""The benchmarks run, check what they claim to check, and their page says what their results say."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from benchmarks.agreement import Kept, Planted, compare, faults
+from benchmarks.readme import HERE, readme
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The curation benchmark over few records."""
+    out = tmp_path_factory.mktemp("bench") / "curation.json"
+    command = [sys.executable, "-m", "benchmarks.curation", "--records", "400", "--runs", "1", "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return orjson.loads(out.read_bytes())
+
+
+def test_both_tools_leave_one_record_of_each_planted_group(result: dict[str, Any]) -> None:
+    counts = result["agreement"]["datatrove fastest"]
+    assert result["faults"] == []
+    assert counts["exact_groups"] > 5
+    assert counts["near_groups"] > 5
+    assert {name: count for name, count in counts.items() if "_wrong_" in name and count} == {}
+    assert counts["words_differ"] == 0
+    assert counts["kept_by_both_unredacted"] > 200
+
+
+def test_the_result_tells_cost_ratio_machine_and_work(result: dict[str, Any]) -> None:
+    own, other = result["tools"]["toolwise"], result["tools"]["datatrove fastest"]
+    assert own["cpu_s"] > 0
+    assert own["peak_rss_mib"] > 50
+    assert result["ratios"]["datatrove fastest"]["cpu"] == pytest.approx(other["cpu_s"] / own["cpu_s"], abs=0.01)
+    assert sum(own["stages_s"].values()) == pytest.approx(own["cpu_s"], rel=0.3)
+    assert set(own["stages_s"]) == {"start", "trajectories", "screened", "sft_set"}
+    assert {"cpu", "cores", "memory_gib", "python", "versions"} <= set(result["machine"])
+    assert result["records"]["count"] == 400
+    assert set(result["work"]) == {"both", "toolwise only", "datatrove only", "datatrove cannot"}
+
+
+TRUTH = Planted({"a": "t", "b": "t", "c": "t", "d": "u"}, {"a": 1, "b": 1, "c": 2, "d": 3})
+"""b is an exact and c a near copy of a; d stands alone."""
+
+
+def kept(after_exact: str, after_near: str, words: int = 0) -> Kept:
+    """What a tool left, a record a letter."""
+    return Kept(set(after_exact), set(after_near), dict.fromkeys(after_near, words))
+
+
+@pytest.mark.parametrize(
+    ("toolwise", "datatrove", "wanted"),
+    [
+        (kept("acd", "ad"), kept("bcd", "bd"), []),
+        (kept("abcd", "ad"), kept("acd", "ad"), ["toolwise: 1 of 1 exact groups not left with one record"]),
+        (kept("acd", "ad"), kept("cd", "cd"), ["datatrove: 1 of 1 exact groups not left with one record"]),
+        (kept("acd", "acd"), kept("acd", "ad"), ["toolwise: 1 of 1 near groups not left with one record"]),
+        (kept("acd", "ad"), kept("acd", "a"), ["datatrove: 1 of 1 near_alone groups not left with one record"]),
+        (kept("acd", "ad", 1), kept("acd", "ad", 2), ["2 records that both kept do not say the same"]),
+        (kept("acd", "ad"), kept("bcd", "b"), [
+            "datatrove: 1 of 1 near_alone groups not left with one record", "no record was kept by both"
+        ]),
+    ],
+)  # fmt: skip
+def test_outputs_that_do_not_agree_are_told(toolwise: Kept, datatrove: Kept, wanted: list[str]) -> None:
+    counts = compare(TRUTH, toolwise, datatrove, set("abcd"), set())
+    assert faults(counts) == wanted
+
+
+def test_a_record_that_the_gates_dropped_is_not_compared() -> None:
+    counts = compare(TRUTH, kept("a", "a"), kept("ad", "ad"), {"a"}, set())
+    assert faults(counts) == []
+
+
+def test_the_page_says_what_the_results_say() -> None:
+    assert (HERE / "README.md").read_text(encoding="utf-8") == readme()
