@@ -41,8 +41,8 @@ def _curation(result: dict[str, Any]) -> list[str]:
         f"`make bench`, or `{result['command']}`: {records['count']:,} records ({records['mib']} MiB, "
         f"{records['duplicate']:,} exact and {records['near_duplicate']:,} near copies, {records['faulty']:,} faulty) "
         f"through toolwise {versions['toolwise']} and datatrove {versions['datatrove']}, each in a process of its own "
-        f"on one worker. Median of {result['runs']} runs, {result['date']}, {machine['cores']} cores of {machine['cpu']}, "
-        f"{machine['memory_gib']} GiB. Ratios above 1 are in toolwise's favour.",
+        f"on one worker. Median of {result['runs']} runs, {result['date']}, {machine['cores']} cores of "
+        f"{machine['cpu']}, {machine['memory_gib']} GiB. Ratios above 1 are in toolwise's favour.",
         "",
         "| | CPU s | of toolwise's | peak MiB | of toolwise's |",
         "|---|---:|---:|---:|---:|",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from assets.cli import _VERBS
-from benchmarks.readme import BEGIN, END, block, curate_samples
+from benchmarks.front_page import BEGIN, END, block, curate_samples
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -14,7 +14,7 @@ README = (ROOT / "README.md").read_text()
 
 def test_the_funnel_is_what_the_samples_give_today(tmp_path: Path) -> None:
     shown = BEGIN + README.partition(BEGIN)[2].partition(END)[0] + END
-    assert block(curate_samples(tmp_path)) == shown, "run: python -m benchmarks.readme"
+    assert block(curate_samples(tmp_path)) == shown, "run: python -m benchmarks.front_page"
 
 
 @pytest.mark.parametrize("path", re.findall(r"^\| `([^`]+)` \| ", README.partition("## Where things are")[2], re.MULTILINE))

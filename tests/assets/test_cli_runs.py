@@ -37,17 +37,15 @@ def test_the_definitions_validate(tmp_path: Path) -> None:
     assert "Validation successful" in told
 
 
-def test_a_range_of_days_is_materialised_in_one_run(tmp_path: Path) -> None:
+def test_a_range_of_days_and_the_set_after_it_are_materialised_in_one_run(tmp_path: Path) -> None:
     place = Place(tmp_path)
     _land_three_days(place)
-    selected = "trajectories,screened,prompts"
-    place.run(DAGSTER, "asset", "materialize", "--select", selected, "--partition-range", f"{DAYS[0]}...{DAYS[-1]}", *MODULE)
+    place.run(DAGSTER, "asset", "materialize", "--select", "*", "--partition-range", f"{DAYS[0]}...{DAYS[-1]}", *MODULE)
     assert _reasons(TableStore(place.data)) == _WANTED
     with dg.DagsterInstance.from_config(str(place.home)) as instance:
         [record] = instance.get_run_records()
         assert record.dagster_run.status is dg.DagsterRunStatus.SUCCESS
         assert instance.get_materialized_partitions(dg.AssetKey("prompts")) == set(DAYS)
-    place.run(DAGSTER, "asset", "materialize", "--select", "sft_set", *MODULE)
     folder = latest(TableStore(place.data), "sft")
     assert folder is not None
     assert sum(read_manifest(folder)["rows_by_split"].values()) == 4
