@@ -21,7 +21,9 @@ def fail_abandoned_runs(instance: dg.DagsterInstance) -> list[str]:
         run = record.dagster_run
         process = _process_of(instance, run.run_id)
         if process is not None and not lives(*process):
-            instance.report_run_failed(run, f"process {process[0]} of this run is gone: it was killed, or the machine went down")
+            instance.report_run_failed(
+                run, f"process {process[0]} of this run is gone: killed, or the machine went down"
+            )
             failed.append(run.run_id)
     return failed
 

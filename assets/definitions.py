@@ -13,6 +13,7 @@ ASSETS = [ingest.raw, ingest.trajectories, sft.screened, sft.sft_set, rl.prompts
 
 defs = dg.Definitions(
     assets=ASSETS,
+    executor=dg.in_process_executor,  # a run is a process already, and its steps follow one another
     jobs=[schedules.curate, schedules.snapshot],
     schedules=[schedules.nightly],
     sensors=[

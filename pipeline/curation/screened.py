@@ -23,6 +23,7 @@ from pipeline.stages.duplicates import mark_duplicate, mark_near_duplicate
 from pipeline.stages.fingerprint import comparison_text, image_references
 from pipeline.store import TableStore
 
+
 @dataclass(slots=True)
 class Screening:
     """What one pass over a day's shards leaves for the second: marked shards on disk, and the day's index rows."""

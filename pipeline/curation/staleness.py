@@ -53,7 +53,7 @@ def stale_days(store: TableStore, assets: Iterable[str] = tuple(LOOKUPS)) -> lis
 
 
 def _inputs(store: TableStore, index: str) -> dict[str, list[str]]:
-    """What a day's lookup rests on, for every indexed day: a hash over the earlier days' indexes, and its own version."""
+    """What a day's lookup rests on, for every indexed day: a hash over the earlier indexes, and its own version."""
     found = {}
     earlier = hashlib.sha256()
     for day in store.days(index):

@@ -1,6 +1,5 @@
 """Immutable snapshots of a set: a folder named by its days and the hash of what it was made from."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -60,7 +60,9 @@ def test_a_backfill_is_queued_and_worked_by_a_daemon_and_the_set_follows(tmp_pat
         with dg.DagsterInstance.from_config(str(place.home)) as instance:
             heartbeats = instance.get_daemon_heartbeats
             wait_until("the automation's first look", lambda: "ASSET" in heartbeats(), timeout_s=60)
-            place.run(DAGSTER, "job", "backfill", "-j", "curate", "--from", DAYS[0], "--to", DAYS[-1], "--noprompt", *MODULE)
+            place.run(
+                DAGSTER, "job", "backfill", "-j", "curate", "--from", DAYS[0], "--to", DAYS[-1], "--noprompt", *MODULE
+            )
 
             def statuses(job: str) -> list[str]:
                 runs = instance.get_run_records(dg.RunsFilter(job_name=job))

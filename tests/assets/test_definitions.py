@@ -44,7 +44,9 @@ def test_the_nightly_schedule_and_every_sensor_run_without_being_switched_on() -
     schedules = {schedule.name: schedule for schedule in repository.schedule_defs}
     assert schedules["nightly"].default_status is dg.DefaultScheduleStatus.RUNNING
     assert schedules["nightly"].cron_schedule == "0 2 * * *"
-    running = {sensor.name for sensor in repository.sensor_defs if sensor.default_status is dg.DefaultSensorStatus.RUNNING}
+    running = {
+        sensor.name for sensor in repository.sensor_defs if sensor.default_status is dg.DefaultSensorStatus.RUNNING
+    }
     assert running == {"landed_files", "earlier_day_changed", "abandoned_runs", "sets_follow"}
 
 

@@ -1,4 +1,4 @@
-"""A materialised partition: what is written, what the UI is told, and each blocking check shown to fail and to block."""
+"""A materialised partition: what is written, what the UI is told, and each blocking check shown to fail."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -33,7 +33,9 @@ def test_the_picture_has_a_bar_a_reason_coloured_by_kind() -> None:
     }
 
 
-@pytest.mark.parametrize("counts", [{}, {"keep": 0}, {reason.value: 1_234_567 for reason in Reason} | {"keep": 9_999_999}])
+@pytest.mark.parametrize(
+    "counts", [{}, {"keep": 0}, {reason.value: 1_234_567 for reason in Reason} | {"keep": 9_999_999}]
+)
 def test_the_picture_is_always_short_enough_to_be_shown_without_a_click(counts: dict[str, int]) -> None:
     labels, _ = _drawn(counts)
     assert len(labels) <= 8

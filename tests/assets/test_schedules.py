@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -37,7 +38,7 @@ def _nightly(data: Path, instance: dg.DagsterInstance) -> list[str] | str:
         return str(found.skip_message)
     assert isinstance(found, list)
     assert len({request.run_key for request in found}) == len(found)
-    return [request.partition_key for request in found]
+    return [str(request.partition_key) for request in found]
 
 
 def _wait_for_retry(store: TableStore, day: str) -> None:
@@ -149,7 +150,7 @@ def test_an_empty_landing_zone_is_no_fault(tmp_path: Path, instance: dg.DagsterI
     assert "no file landed" in _nightly(tmp_path, instance)
 
 
-def _requested(instance: dg.DagsterInstance, cursor: object = None) -> tuple[bool, object]:
+def _requested(instance: dg.DagsterInstance, cursor: Any = None) -> tuple[bool, Any]:
     """Whether the automation asks for the set, and its cursor."""
     found = dg.evaluate_automation_conditions(defs, instance=instance, cursor=cursor)
     return bool(found.get_requested_partitions(dg.AssetKey("sft_set"))), found.cursor
