@@ -50,6 +50,15 @@ def results(
     ]
 
 
+def failed_by_day(results: list[dg.AssetCheckResult], summaries: list[Summary]) -> dict[str, list[str]]:
+    """Day to the names of the checks it failed, empty where it passed them all."""
+    failing = {result.check_name or "": result.metadata["failing"].value for result in results}
+    return {
+        summary.day: [name for name, days in failing.items() if summary.day in days]  # pyright: ignore[reportOperatorIssue]
+        for summary in summaries
+    }
+
+
 def _faults(
     store: TableStore, summary: Summary, schema: Schema, config: CurationConfig, key: str
 ) -> dict[str, str]:

@@ -9,6 +9,7 @@ from assets import checks
 from assets.metadata import metadata_of
 from assets.resources import Workspace
 from pipeline.config import CurationConfig
+from pipeline.curation.held_back import note_checks
 from pipeline.curation.summary import Progress, Summary
 from pipeline.store import TableStore
 
@@ -32,9 +33,12 @@ def materialise_days(
             partition_key=day,
         )
     versions = [store.version(summary.asset, summary.day) or "" for summary in summaries]
+    results = checks.results(store, summaries, schema, config, key=key)
+    if summaries:
+        note_checks(store, summaries[0].asset, checks.failed_by_day(results, summaries))
     return dg.MaterializeResult(
         data_version=dg.DataVersion("-".join(versions)) if len(versions) == 1 else None,
-        check_results=checks.results(store, summaries, schema, config, key=key),
+        check_results=results,
     )
 
 

@@ -10,6 +10,7 @@ import polars as pl
 from pipeline import __version__
 from pipeline.config import CurationConfig
 from pipeline.curation.funnel import SFT_CHAIN, funnel_of
+from pipeline.curation.held_back import held_back
 from pipeline.curation.staleness import stale_days
 from pipeline.curation.summary import Progress, silent
 from pipeline.errors import MissingTableError
@@ -62,19 +63,26 @@ def write_sft_set(
 ) -> Snapshot:
     """Write the snapshot of the named days (default: all screened ones), unless exactly it stands already.
 
-    Its name holds the days and a hash over the bytes of every input, so that equal inputs meet the same snapshot.
-    Raises MissingTableError if no day of the range has been screened.
+    Days that a blocking check has stopped are left out, which the card says. The name holds the days and a hash over
+    the bytes of every input, so that equal inputs meet the same snapshot.
+    Raises MissingTableError if no day of the range has been screened and passed its checks.
     """
-    days = [day for day in store.days(LAST_STAGE) if (first_day or day) <= day <= (last_day or day)]
+    stopped = held_back(store, SFT_CHAIN)
+    screened = [day for day in store.days(LAST_STAGE) if (first_day or day) <= day <= (last_day or day)]
+    days = [day for day in screened if day not in stopped]
+    left_out = {day: stopped[day] for day in screened if day in stopped}
+    for day, checks in left_out.items():
+        progress(f"sft_set: {day} is left out, it failed {', '.join(checks)}")
     if not days:
         raise MissingTableError(
-            f"sft_set: want a screened day between {first_day or 'the first'} and {last_day or 'the last'}, found none; "
-            f"run `toolwise curate PATH` first"
+            f"sft_set: want a screened day between {first_day or 'the first'} and {last_day or 'the last'}, found "
+            + (f"only days that failed checks: {', '.join(left_out)}; mend them" if left_out else "none")
+            + "; run `toolwise curate PATH` first"
         )
     splits = update_splits(store, config)
     inputs = {day: store.version(LAST_STAGE, day) for day in days}
     dealt = hashlib.sha256(splits.write_csv().encode()).hexdigest()[:12]
-    digest = hashlib.sha256(repr((inputs, dealt, EXPORT_VERSION)).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(repr((inputs, sorted(left_out), dealt, EXPORT_VERSION)).encode()).hexdigest()[:12]
     name = f"{days[0]}_{days[-1]}_{digest}"
     funnel = {stage: counts for stage, counts in funnel_of(store, days).items() if stage in SFT_CHAIN}
     with writing_snapshot(store, SET, name) as writer:
@@ -88,7 +96,7 @@ def write_sft_set(
                 "splits": dealt,
                 **{f"{LAST_STAGE} {day}": version for day, version in inputs.items()},
             }
-            _describe(writer, store, days, funnel, versions)
+            _describe(writer, store, days, left_out, funnel, versions)
     folder = snapshot_root(store, SET) / name
     manifest = read_manifest(folder)
     progress(f"sft_set: {sum(manifest['rows_by_split'].values())} rows in {folder}")
@@ -126,6 +134,7 @@ def _describe(
     writer: SnapshotWriter,
     store: TableStore,
     days: list[str],
+    left_out: dict[str, list[str]],
     funnel: dict[str, dict[str, int]],
     versions: dict[str, Any],
 ) -> None:
@@ -140,6 +149,7 @@ def _describe(
         "have none and are not looked for.",
         "Train and val share no task and no cluster of near-identical tasks.",
     ]
+    caveats += [f"{day} is left out: it failed {', '.join(checks)}." for day, checks in left_out.items()]
     if stale:
         caveats.append(f"Days whose duplicates should be looked for again: {', '.join(stale)}.")
     text = card(

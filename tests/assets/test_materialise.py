@@ -10,6 +10,7 @@ import pytest
 from assets import checks
 from pipeline.config import CurationConfig
 from pipeline.curation.screened import write_screened
+from pipeline.curation.sft_set import write_sft_set
 from pipeline.curation.summary import Summary
 from pipeline.curation.trajectories import write_trajectories
 from pipeline.frames import count_reasons
@@ -191,3 +192,24 @@ def test_a_good_day_after_a_bad_one_is_curated(tmp_path: Path) -> None:
     put(tmp_path / "raw" / "desk" / "2025-03-02" / "a.jsonl", json_lines([price_chat(1, 1)]))
     assert not materialise(tmp_path, *PARTITIONED, day=DAY).success
     assert materialise(tmp_path, *PARTITIONED, day="2025-03-02").success
+
+
+def test_a_day_that_fails_a_check_is_left_out_of_the_set_until_it_passes(tmp_path: Path) -> None:
+    store = TableStore(tmp_path)
+    good = put(tmp_path / "raw" / "desk" / DAY / "a.jsonl", json_lines([price_chat(1, 1), price_chat(2, 2)]))
+    put(tmp_path / "raw" / "desk" / "2025-03-02" / "a.jsonl", json_lines([price_chat(3, 3)]))
+    for day in (DAY, "2025-03-02"):
+        assert materialise(tmp_path, *PARTITIONED, day=day).success
+    assert write_sft_set(store, CurationConfig()).num_rows == 3
+
+    content = good.read_bytes()
+    good.write_bytes(b'{"messages": [{"role"\n' * 60)
+    assert not materialise(tmp_path, *PARTITIONED, day=DAY).success
+    assert store.scan("screened", DAY).collect().height == 2  # what the check stopped is not what stands there
+    snapshot = write_sft_set(store, CurationConfig())
+    assert snapshot.num_rows == 1
+    assert f"{DAY} is left out: it failed trajectories.drop_rate_in_bounds." in (snapshot.folder / "README.md").read_text()
+
+    good.write_bytes(content)
+    assert materialise(tmp_path, *PARTITIONED, day=DAY).success
+    assert write_sft_set(store, CurationConfig()).num_rows == 3
