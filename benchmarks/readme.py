@@ -40,8 +40,9 @@ def _curation(result: dict[str, Any]) -> list[str]:
         "",
         f"`make bench`, or `{result['command']}`: {records['count']:,} records ({records['mib']} MiB, "
         f"{records['duplicate']:,} exact and {records['near_duplicate']:,} near copies, {records['faulty']:,} faulty) "
-        f"through toolwise {versions['toolwise']} and datatrove {versions['datatrove']}, each in a process of its own "
-        f"on one worker. Median of {result['runs']} runs, {result['date']}, {machine['cores']} cores of "
+        f"through toolwise {versions['toolwise']} and datatrove {versions['datatrove']}, each in a process of its own, "
+        f"datatrove on one worker; CPU time is summed over threads and children. "
+        f"Median of {result['runs']} runs, {result['date']}, {machine['cores']} cores of "
         f"{machine['cpu']}, {machine['memory_gib']} GiB. Ratios above 1 are in toolwise's favour.",
         "",
         "| | CPU s | of toolwise's | peak MiB | of toolwise's |",
@@ -77,7 +78,7 @@ def _curation(result: dict[str, Any]) -> list[str]:
     for name, counts in result["agreement"].items():
         for kind, told in (
             ("exact", "exact copies"),
-            ("near", "near copies"),
+            ("near", "copies of either kind"),
             ("near_alone", "no copy at all"),
         ):
             wrong = [counts.get(f"{kind}_wrong_{tool}", 0) for tool in ("toolwise", "datatrove")]
