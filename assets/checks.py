@@ -59,9 +59,7 @@ def failed_by_day(results: list[dg.AssetCheckResult], summaries: list[Summary]) 
     }
 
 
-def _faults(
-    store: TableStore, summary: Summary, schema: Schema, config: CurationConfig, key: str
-) -> dict[str, str]:
+def _faults(store: TableStore, summary: Summary, schema: Schema, config: CurationConfig, key: str) -> dict[str, str]:
     """Check name to what is wrong with one partition, read back from what was written."""
     written = store.scan(summary.asset, summary.day)
     found: dict[str, str] = {}

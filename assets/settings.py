@@ -43,7 +43,9 @@ def load_settings() -> Settings:
     try:
         settings = Settings()
     except ValidationError as error:
-        faults = "; ".join(f"TOOLWISE_{str(e['loc'][0]).upper()}: {e['msg']}, found {e['input']!r}" for e in error.errors())
+        faults = "; ".join(
+            f"TOOLWISE_{str(e['loc'][0]).upper()}: {e['msg']}, found {e['input']!r}" for e in error.errors()
+        )
         raise ConfigError(f"{faults}; unset or mend it") from error
     config = None if settings.config is None else settings.config.expanduser().resolve()
     return settings.model_copy(update={"data": settings.data.expanduser().resolve(), "config": config})

@@ -62,7 +62,9 @@ def scan_history(store: TableStore) -> pl.LazyFrame:
     files = sorted((store.tables / "decisions_history").glob("day=*/*.parquet"))
     if not files:
         return pl.LazyFrame(schema={**DECISIONS, "version": pl.String})
-    return pl.concat([pl.scan_parquet(path).with_columns(version=pl.lit(path.stem.rsplit("-", 1)[1])) for path in files])
+    return pl.concat(
+        [pl.scan_parquet(path).with_columns(version=pl.lit(path.stem.rsplit("-", 1)[1])) for path in files]
+    )
 
 
 def ledger_version(store: TableStore, day: str) -> str:

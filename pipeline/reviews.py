@@ -34,9 +34,7 @@ def answer(store: TableStore, trajectory_id: str, reason: str, verdict: str, by:
     """Record `keep` or `drop` for a row that waits under `reason`; a later answer replaces an earlier one."""
     path = store.root / "state" / "reviews.parquet"
     with store.lock("reviews"):
-        stood = read_reviews(store).filter(
-            ~((pl.col("trajectory_id") == trajectory_id) & (pl.col("reason") == reason))
-        )
+        stood = read_reviews(store).filter(~((pl.col("trajectory_id") == trajectory_id) & (pl.col("reason") == reason)))
         now = datetime.now(UTC).isoformat(timespec="seconds")
         row = pl.DataFrame([[trajectory_id], [reason], [verdict], [by], [now]], schema=REVIEWS)
         write_frame(path, pl.concat([stood, row]).sort("trajectory_id", "reason"))

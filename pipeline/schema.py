@@ -97,8 +97,8 @@ PROMPTS: dict[str, pl.DataType | type[pl.DataType]] = {
     "num_correct": pl.UInt32,
     "reason": REASON_DTYPE,
 }
-"""One row per task of a day. `trajectory_id` is the row it was first met in; text is redacted. `num_attempts` counts the
-day's attempts at it that are traces, `num_correct` those recorded as right."""
+"""One row per task of a day. `trajectory_id` is the row it was first met in; text is redacted. `num_attempts` counts
+the day's attempts at it that are traces, `num_correct` those recorded as right."""
 
 DECISIONS: dict[str, pl.DataType | type[pl.DataType]] = {
     "trajectory_id": pl.String,

@@ -131,7 +131,13 @@ class TableStore:
             try:
                 writer = Writer(staging)
                 yield writer
-                manifest = {"asset": asset, "day": day, "rows": writer.num_rows, **writer.facts, "shards": writer.shards}
+                manifest = {
+                    "asset": asset,
+                    "day": day,
+                    "rows": writer.num_rows,
+                    **writer.facts,
+                    "shards": writer.shards,
+                }
                 write_file(staging / "manifest.json", orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
                 publish_folder(staging, self.folder(asset, day))
             finally:

@@ -17,7 +17,9 @@ def test_the_funnel_is_what_the_samples_give_today(tmp_path: Path) -> None:
     assert block(curate_samples(tmp_path)) == shown, "run: python -m benchmarks.front_page"
 
 
-@pytest.mark.parametrize("path", re.findall(r"^\| `([^`]+)` \| ", README.partition("## Where things are")[2], re.MULTILINE))
+@pytest.mark.parametrize(
+    "path", re.findall(r"^\| `([^`]+)` \| ", README.partition("## Where things are")[2], re.MULTILINE)
+)
 def test_every_path_on_the_map_exists(path: str) -> None:
     assert path.startswith("data/") or (ROOT / path).exists()
 

@@ -12,12 +12,13 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 def parse_day(text: str) -> str:
     """The day in ISO form. Raises click.BadParameter for anything that is not a date."""
+    told = f"want YYYY-MM-DD, found {text!r}"
+    if not _DAY.fullmatch(text):
+        raise click.BadParameter(told)
     try:
-        if not _DAY.fullmatch(text):
-            raise ValueError
         return date.fromisoformat(text).isoformat()
     except ValueError as error:
-        raise click.BadParameter(f"want YYYY-MM-DD, found {text!r}") from error
+        raise click.BadParameter(told) from error
 
 
 def parse_range(text: str | None) -> tuple[str, str] | None:

@@ -27,7 +27,11 @@ def diff(config_a: Path, config_b: Path, span: str | None, everything: bool) -> 
         raise click.ClickException("no curated day there; run `toolwise curate PATH` first")
     a, b = (load_config(None if str(path) == "default" else path) for path in (config_a, config_b))
     found = differences(store, days, a, b)
-    counts = found.group_by("reason_a", "reason_b").len().sort("len", "reason_a", "reason_b", descending=[True, False, False])
+    counts = (
+        found.group_by("reason_a", "reason_b")
+        .len()
+        .sort("len", "reason_a", "reason_b", descending=[True, False, False])
+    )
     summary = Table(title=f"{found.height:,} rows differ over {len(days)} days", title_justify="left", show_edge=False)
     for name in (str(config_a), str(config_b), "rows"):
         summary.add_column(name)

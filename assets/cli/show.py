@@ -28,7 +28,9 @@ def funnel_table(funnel: Mapping[str, Mapping[str, int]]) -> Table:
     table.add_column("kind")
     table.add_column("rows", justify="right")
     for stage, counts in funnel.items():
-        out = sorted(((reason, rows) for reason, rows in counts.items() if reason != "keep"), key=lambda x: (-x[1], x[0]))
+        out = sorted(
+            ((reason, rows) for reason, rows in counts.items() if reason != "keep"), key=lambda x: (-x[1], x[0])
+        )
         head = (stage, f"{sum(counts.values()):,}", f"{counts.get('keep', 0):,}")
         for k, (reason, rows) in enumerate(out or [("", 0)]):
             kind = Reason(reason).kind.value if reason else ""

@@ -21,7 +21,10 @@ def why(trajectory_id: str) -> None:
 
 def _print(step: Step, say) -> None:  # noqa: ANN001  # rich's print has no useful type
     verdict = "keep" if step.reason is None else f"{step.kind}: {step.reason}"
-    say(f"[bold]{step.day}  {step.stage}[/]  {step.trajectory_id}  {verdict}" + ("" if step.stands else "  (superseded)"))
+    say(
+        f"[bold]{step.day}  {step.stage}[/]  {step.trajectory_id}  {verdict}"
+        + ("" if step.stands else "  (superseded)")
+    )
     for name, value in step.facts.items():
         say(f"    {name}: {escape(str(value))}")
     if step.evidence:

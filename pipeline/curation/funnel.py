@@ -40,4 +40,6 @@ def given_counts(store: TableStore, stage: str, before: str | None, days: list[s
     if earlier is None:
         return count_reasons(scanned.select("reason"))
     in_before = earlier.filter(pl.col("reason").is_null()).select("trajectory_id", "day")
-    return count_reasons(scanned.select("trajectory_id", "day", "reason").join(in_before, on=["trajectory_id", "day"], how="semi"))
+    return count_reasons(
+        scanned.select("trajectory_id", "day", "reason").join(in_before, on=["trajectory_id", "day"], how="semi")
+    )

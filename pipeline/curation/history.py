@@ -8,7 +8,7 @@ from pipeline.reasons import Kind, Reason
 from pipeline.store import TableStore
 
 _BEFORE_THE_STAGE = {Reason.NOT_A_TRACE.value, Reason.PURGED.value, Reason.NO_GROUND_TRUTH.value}
-"""Rows that say nothing about the quality of a night's traces: no gate judged them, or their source records no truth."""
+"""Rows that say nothing of the quality of a night's traces: no gate judged them, or their source records no truth."""
 
 
 def drop_rate(counts: dict[str, int]) -> float | None:

@@ -20,4 +20,4 @@ def readable(store: TableStore, day: str, trajectory_id: str) -> str:
 
 def _cut(text: str) -> str:
     """The text, its middle left out where it is long."""
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST // 2]} […] {text[-_LONGEST // 2:]}"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} […] {text[-_LONGEST // 2 :]}"

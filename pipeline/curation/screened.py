@@ -53,9 +53,7 @@ def write_screened(store: TableStore, day: str, config: CurationConfig, *, progr
         for marked in finish_shards(screening, entries.lazy(), config):
             told = with_redacted_evidence(marked)
             decided.append(
-                decisions_of(
-                    told, stage="screened", day=day, config_hash=config.content_hash(), versions=versions
-                )
+                decisions_of(told, stage="screened", day=day, config_hash=config.content_hash(), versions=versions)
             )
             counts.update(marked["reason"].cast(pl.String).fill_null("keep").to_list())
             writer.write_shard(marked.select(pl.col(name).cast(dtype) for name, dtype in SCREENED.items()))
@@ -64,7 +62,9 @@ def write_screened(store: TableStore, day: str, config: CurationConfig, *, progr
     facts: dict[str, Any] = {"duplicate_index_version": version}
     outdated = outdated_days(earlier, index_scheme(config.duplicates))
     if outdated:
-        facts["days_without_near_duplicates"] = f"indexed under other settings, screen them again: {', '.join(outdated)}"
+        facts["days_without_near_duplicates"] = (
+            f"indexed under other settings, screen them again: {', '.join(outdated)}"
+        )
         progress(f"screened {day}: near duplicates of {', '.join(outdated)} were not looked for (other index settings)")
     return Summary("screened", day, screening.rows_in, dict(sorted(counts.items())), facts)
 

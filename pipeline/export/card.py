@@ -70,7 +70,9 @@ def funnel_table(funnel: dict[str, dict[str, int]]) -> str:
     """Rows per stage and reason as a Markdown table; the reasons of a stage add up to the rows it was given."""
     lines = ["| stage | rows in | kept | out, by reason |", "|---|---:|---:|---|"]
     for stage, counts in funnel.items():
-        out = sorted(((rows, reason) for reason, rows in counts.items() if reason != "keep"), key=lambda x: (-x[0], x[1]))
+        out = sorted(
+            ((rows, reason) for reason, rows in counts.items() if reason != "keep"), key=lambda x: (-x[0], x[1])
+        )
         told = ", ".join(f"{reason} {rows:,}" for rows, reason in out) or "none"
         lines.append(f"| {stage} | {sum(counts.values()):,} | {counts.get('keep', 0):,} | {told} |")
     return "\n".join(lines)

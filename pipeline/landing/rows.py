@@ -63,7 +63,9 @@ def batches(rows: Iterable[Row], counter: TokenCounter, *, max_rows: int, max_by
         yield counter.add_num_tokens(_frame(held))
 
 
-def rows_of(records: Iterable[RawRecord], *, source: str, raw_path: str, ids: UniqueIds, purged: set[str]) -> Iterator[Row]:
+def rows_of(
+    records: Iterable[RawRecord], *, source: str, raw_path: str, ids: UniqueIds, purged: set[str]
+) -> Iterator[Row]:
     """One row per record of a file, in order: parsed, or with the reason it could not be."""
     for record in records:
         row = _row(record, purged)

@@ -208,7 +208,9 @@ def test_a_day_that_fails_a_check_is_left_out_of_the_set_until_it_passes(tmp_pat
     assert store.scan("screened", DAY).collect().height == 2  # what the check stopped is not what stands there
     snapshot = write_sft_set(store, CurationConfig())
     assert snapshot.num_rows == 1
-    assert f"{DAY} is left out: it failed trajectories.drop_rate_in_bounds." in (snapshot.folder / "README.md").read_text()
+    assert (
+        f"{DAY} is left out: it failed trajectories.drop_rate_in_bounds." in (snapshot.folder / "README.md").read_text()
+    )
 
     good.write_bytes(content)
     assert materialise(tmp_path, *PARTITIONED, day=DAY).success

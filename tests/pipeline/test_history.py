@@ -55,7 +55,9 @@ def test_nights_that_differ_widen_the_bound_up_to_the_ceiling(tmp_path: Path) ->
     store = store_with(tmp_path, 0.1, 0.5, 0.9)
     assert drop_rate_bound(store, "screened", "2025-01-09", BoundsConfig(), num_rows=10_000) == 0.98
     # mean 0.5, sample deviation 0.4, one deviation allowed
-    assert drop_rate_bound(store, "screened", "2025-01-09", BoundsConfig(drop_rate_sigmas=1), num_rows=10_000) == pytest.approx(0.9)
+    assert drop_rate_bound(
+        store, "screened", "2025-01-09", BoundsConfig(drop_rate_sigmas=1), num_rows=10_000
+    ) == pytest.approx(0.9)
 
 
 def test_a_night_of_few_traces_may_miss_by_chance(tmp_path: Path) -> None:

@@ -48,9 +48,14 @@ def test_the_same_rows_make_the_same_bytes(tmp_path: Path) -> None:
 def test_an_error_while_writing_leaves_what_stood(tmp_path: Path) -> None:
     store = TableStore(tmp_path)
     write(store, 1)
-    with pytest.raises(ZeroDivisionError), store.writing("numbers", "2025-01-01") as writer:
-        writer.write_shard(pl.DataFrame({"x": [2]}))
-        _ = 1 // 0
+
+    def fail_half_way() -> None:
+        with store.writing("numbers", "2025-01-01") as writer:
+            writer.write_shard(pl.DataFrame({"x": [2]}))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_half_way()
     assert store.scan("numbers", "2025-01-01").collect()["x"].to_list() == [1]
 
 

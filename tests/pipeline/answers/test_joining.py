@@ -104,7 +104,9 @@ def test_a_missing_file_says_so(tmp_path: Path) -> None:
 
 def test_conflicting_answers_are_refused_and_five_of_them_listed(tmp_path: Path) -> None:
     rows = [{"id": f"k{k}", "answer": answer} for k in range(7) for answer in ("1", "2", "2")]
-    with pytest.raises(AnswersError, match=r"found 2 different answers in records 1, 2; .*records 13, 14 and 2 more; keep one"):
+    with pytest.raises(
+        AnswersError, match=r"found 2 different answers in records 1, 2; .*records 13, 14 and 2 more; keep one"
+    ):
         read_answers(write_lines(tmp_path / "answers.jsonl", *rows))
 
 
