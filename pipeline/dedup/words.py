@@ -59,14 +59,11 @@ def hash_windows(words: HashedWords, size: int, *, short_whole: bool) -> tuple[H
     hashes = _combine(words.hashes, starts, size)
     counts = np.maximum(words.counts - size + 1, 0)
     if short_whole:
-        extra_starts, extra_hashes = [starts], [hashes]
-        for length in range(1, size):
+        for length in np.unique(words.counts[(words.counts > 0) & (words.counts < size)]):
             of_length = words.offsets[:-1][words.counts == length]
-            extra_starts.append(of_length)
-            extra_hashes.append(_combine(words.hashes, of_length, length))
-        starts, hashes = np.concatenate(extra_starts), np.concatenate(extra_hashes)
-        order = np.argsort(starts, kind="stable")
-        starts, hashes = starts[order], hashes[order]
+            places = np.searchsorted(starts, of_length)
+            starts = np.insert(starts, places, of_length)
+            hashes = np.insert(hashes, places, _combine(words.hashes, of_length, int(length)))
         counts = np.where((words.counts > 0) & (words.counts < size), 1, counts)
     offsets = np.zeros(len(counts) + 1, dtype=np.int64)
     np.cumsum(counts, out=offsets[1:])
