@@ -6,9 +6,6 @@ from assets import ingest, rl, schedules, sft
 from assets.resources import Workspace
 from assets.settings import load_settings
 
-_settings = load_settings()
-_config = _settings.config_path()
-
 ASSETS = [ingest.raw, ingest.trajectories, sft.screened, sft.sft_set, rl.prompts]
 
 defs = dg.Definitions(
@@ -24,5 +21,5 @@ defs = dg.Definitions(
             "sets_follow", target=dg.AssetSelection.all(), default_status=dg.DefaultSensorStatus.RUNNING
         ),
     ],
-    resources={"workspace": Workspace(data=str(_settings.data), config_path=None if _config is None else str(_config))},
+    resources={"workspace": Workspace.of(load_settings())},
 )

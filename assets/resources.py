@@ -4,7 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.settings import load_config
+from assets.settings import Settings, load_config
 from pipeline.config import CurationConfig
 from pipeline.store import TableStore
 
@@ -16,6 +16,12 @@ class Workspace(dg.ConfigurableResource):
     """Data root."""
     config_path: str | None = None
     """TOML file of the curation config; None for the defaults."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Workspace":
+        """The workspace that the environment names."""
+        config = settings.config_path()
+        return cls(data=str(settings.data), config_path=None if config is None else str(config))
 
     def store(self) -> TableStore:
         """The tables under the data root."""

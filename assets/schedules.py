@@ -44,11 +44,12 @@ def landed_files(context: dg.SensorEvaluationContext, workspace: Workspace) -> d
     raw = Path(workspace.data) / "raw"
     requests, busy, foreign = [], [], []
     known = set(DAYS.get_partition_keys())
+    quiet_s = load_settings().quiet_s
     for day in list_days(raw):
         if day not in known:
             foreign.append(day)
             continue
-        fingerprint = day_fingerprint(raw, day, quiet_s=load_settings().quiet_s)
+        fingerprint = day_fingerprint(raw, day, quiet_s=quiet_s)
         if fingerprint is None:
             busy.append(day)
         elif seen.get(day) != fingerprint:

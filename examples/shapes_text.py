@@ -38,11 +38,6 @@ def argument(call: Call) -> str:
     return call.arguments if isinstance(call.arguments, str) else str(next(iter(call.arguments.values()), ""))
 
 
-def concluded(trace: Trace) -> bool:
-    """Whether the last message is the assistant's and calls nothing."""
-    return trace.last.role == "assistant" and not trace.last.calls
-
-
 def react_chat(trace: Trace, key: str) -> dict[str, Any]:
     """ReAct over chat turns: observations come back as user messages, `finish[...]` ends the walk."""
     messages: list[dict[str, str]] = []

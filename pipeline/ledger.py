@@ -4,7 +4,6 @@
 of its content, in `tables/decisions_history/day=<D>/`.
 """
 
-import hashlib
 from pathlib import Path
 
 import orjson
@@ -65,12 +64,6 @@ def scan_history(store: TableStore) -> pl.LazyFrame:
     return pl.concat(
         [pl.scan_parquet(path).with_columns(version=pl.lit(path.stem.rsplit("-", 1)[1])) for path in files]
     )
-
-
-def ledger_version(store: TableStore, day: str) -> str:
-    """Twelve hex digits over all that stands for a day."""
-    parts = [path.name + file_hash(path) for path in sorted(store.folder("decisions", day).glob("*.parquet"))]
-    return hashlib.sha256("".join(parts).encode()).hexdigest()[:12]
 
 
 def _current(store: TableStore, stage: str, day: str) -> Path:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import click
 
 from assets.settings import ensure_dagster_home, load_config, load_settings
+from pipeline.config import CurationConfig
 from pipeline.store import TableStore
 
 STAGES = ("trajectories", "screened", "prompts", "sft_set")
@@ -30,9 +31,11 @@ def open_store() -> TableStore:
     return TableStore(load_settings().data)
 
 
-def require_config() -> None:
-    """Raise ConfigError, before anything is touched, for a configuration under which no run could start."""
-    load_config(load_settings().config_path()).content_hash()
+def require_config() -> CurationConfig:
+    """The configuration in force. Raises ConfigError, before anything is touched, if no run could start under it."""
+    config = load_config(load_settings().config_path())
+    config.content_hash()  # reads the files it names
+    return config
 
 
 def materialise_day(day: str, until: str, say: Callable[[str], None]) -> None:
@@ -55,9 +58,7 @@ def _run(names: Sequence[str], *, partition: str | None, say: Callable[[str], No
         from assets.definitions import ASSETS
         from assets.resources import Workspace
 
-        settings = load_settings()
-        config = settings.config_path()
-        workspace = Workspace(data=str(settings.data), config_path=None if config is None else str(config))
+        workspace = Workspace.of(load_settings())
         with dg.DagsterInstance.get() as instance:
             fail_abandoned_runs(instance)
             say(f"materialising {', '.join(names)}" + (f" for {partition}" if partition else ""))

@@ -20,13 +20,13 @@ def purge(trajectory_ids: tuple[str, ...], why: str, yes: bool) -> None:  # noqa
     refused if it is ever landed again. This cannot be undone.
     """
     store, out = open_store(), console()
-    require_config()
+    parse = require_config().parse
     for each in trajectory_ids:
         first = path_of(store, each)[0]
         out.print(f"{first.trajectory_id}  {first.day}  {first.facts.get('record', '')}")
     if not yes:
         click.confirm("remove these for good?", abort=True)
-    done = purge_rows(store, trajectory_ids, why)
+    done = purge_rows(store, trajectory_ids, why, parse)
     run_days(store, done.days, "sft_set")
     out.print(
         f"purged {done.num_rows} rows of {len(done.days)} days: {len(done.files)} raw files rewritten, "

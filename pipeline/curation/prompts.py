@@ -7,7 +7,7 @@ from pipeline.curation.evidence import with_redacted_evidence
 from pipeline.curation.staleness import PROMPT_INDEX, earlier_index
 from pipeline.curation.summary import Progress, Summary, silent
 from pipeline.dedup.benchmarks import benchmark_ngrams
-from pipeline.dedup.lookup import find_duplicates, relevant_version
+from pipeline.dedup.lookup import find_duplicates, relevant_entries, relevant_version
 from pipeline.dedup.signatures import fingerprint
 from pipeline.frames import count_reasons
 from pipeline.ledger import decisions_of, record
@@ -44,20 +44,21 @@ def write_prompts(store: TableStore, day: str, config: CurationConfig, *, progre
     kept = marked.filter(pl.col("reason").is_null())
     texts = kept.select(trajectory_id="task_id", text="prompt", images=pl.col("images").list.join("\n"))
     index = fingerprint(texts, day, config.duplicates)
-    earlier = earlier_index(store, day, PROMPT_INDEX)
+    earlier = relevant_entries(index, earlier_index(store, day, PROMPT_INDEX)).lazy()
     matches = find_duplicates(index, earlier, config.duplicates)
     by_task = marked.lazy().rename({"trajectory_id": "first_id", "task_id": "trajectory_id"})
     by_task = mark_near_duplicate(mark_duplicate(by_task, matches), matches)
     decided = by_task.rename({"trajectory_id": "task_id", "first_id": "trajectory_id"}).collect()
     versions = {"prompt_index": relevant_version(index, earlier)}
+    config_hash = config.content_hash()
     with store.writing("prompts", day) as writer:
         with store.writing(PROMPT_INDEX, day) as index_writer:
             index_writer.write_shard(index)
         redacted = redact_columns(decided, ("prompt", "ground_truth"))
         writer.write_shard(redacted.select(pl.col(name).cast(dtype) for name, dtype in PROMPTS.items()))
-        writer.facts = {"config_hash": config.content_hash(), "versions": versions}
+        writer.facts = {"config_hash": config_hash, "versions": versions}
     told = with_redacted_evidence(decided)
-    ledger = decisions_of(told, stage="prompts", day=day, config_hash=config.content_hash(), versions=versions)
+    ledger = decisions_of(told, stage="prompts", day=day, config_hash=config_hash, versions=versions)
     record(store, ledger, stage="prompts", day=day)
     facts = {"prompt_index_version": versions["prompt_index"]}
     return Summary("prompts", day, tasks.height, count_reasons(decided.lazy()), facts)

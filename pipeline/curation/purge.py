@@ -31,6 +31,7 @@ from pipeline.store import TableStore, file_hash, write_file, write_frame
 from pipeline.tombstones import add_tombstones
 
 SETS = ("sft", "rl")
+_DEFAULT = ParseConfig()
 _TABLES = ("prompts", PROMPT_INDEX, "screened", INDEX_ASSET, "trajectories")
 
 
@@ -47,8 +48,8 @@ class Purged:
     snapshots: list[str]
 
 
-def purge(store: TableStore, trajectory_ids: Iterable[str], why: str) -> Purged:
-    """Remove the trajectories, and every identical record, curated or only landed.
+def purge(store: TableStore, trajectory_ids: Iterable[str], why: str, parse: ParseConfig = _DEFAULT) -> Purged:
+    """Remove the trajectories, and every identical record, curated or only landed; files are read as `parse` says.
 
     Raises UnknownTrajectoryError for an id no table holds; nothing is removed then. LandingError if a raw file cannot
     be read or rewritten; purge once more when it can.
@@ -59,7 +60,7 @@ def purge(store: TableStore, trajectory_ids: Iterable[str], why: str) -> Purged:
     tasks = set(rows["task_id"].drop_nulls().to_list())
     orphans = tasks - _tasks_of_others(store, ids)
     add_tombstones(store, wanted, why)
-    files = _erase_raw(store, rows, wanted) + purge_answers(store, rows)
+    files = _erase_raw(store, rows, wanted, parse.max_record_bytes) + purge_answers(store, rows)
     forget_reviews(store, ids)
     _forget_ledger(store, ids, tasks)
     touched = [folder.name for name in SETS for folder in snapshots(store, name) if _forget_rows(folder, ids)]
@@ -82,15 +83,19 @@ def _rows(store: TableStore, wanted: set[str]) -> pl.DataFrame:
     return held.select(columns).filter(is_copy).sort("day", "trajectory_id").collect()
 
 
-def _erase_raw(store: TableStore, rows: pl.DataFrame, wanted: set[str]) -> list[Path]:
-    """Replace the records in their files by tombstones; the files touched."""
+def _erase_raw(store: TableStore, rows: pl.DataFrame, wanted: set[str], limit: int) -> list[Path]:
+    """Replace the records in their files by tombstones; the files touched. Read under the limit the tables were."""
     by_file: dict[Path, dict[int, str]] = defaultdict(dict)
     for row in rows.iter_rows(named=True):
         by_file[store.root / "raw" / row["raw_path"]][row["raw_index"]] = row["trajectory_id"]
     for path in _not_curated(store):
-        records = read_records(path, max_record_bytes=ParseConfig().max_record_bytes)
+        records = read_records(path, max_record_bytes=limit)
         by_file[path] = {record.index: record.raw_id for record in records if record.raw_id in wanted}
-    return [path for path, records in sorted(by_file.items()) if path.exists() and erase_records(path, records)]
+    return [
+        path
+        for path, records in sorted(by_file.items())
+        if path.exists() and erase_records(path, records, max_record_bytes=limit)
+    ]
 
 
 def _not_curated(store: TableStore) -> list[Path]:

@@ -42,6 +42,7 @@ def write_screened(store: TableStore, day: str, config: CurationConfig, *, progr
     counts: Counter[str] = Counter()
     decided: list[pl.DataFrame] = []
     shards = store.shards("trajectories", day)
+    config_hash = config.content_hash()
     with store.writing("screened", day) as writer:
         screening = screen_shards(shards, day, config, read_reviews(store), writer.folder, progress)
         earlier = earlier_index(store, day)
@@ -52,12 +53,10 @@ def write_screened(store: TableStore, day: str, config: CurationConfig, *, progr
             index_writer.write_shard(screening.index)
         for marked in finish_shards(screening, entries.lazy(), config):
             told = with_redacted_evidence(marked)
-            decided.append(
-                decisions_of(told, stage="screened", day=day, config_hash=config.content_hash(), versions=versions)
-            )
+            decided.append(decisions_of(told, stage="screened", day=day, config_hash=config_hash, versions=versions))
             counts.update(marked["reason"].cast(pl.String).fill_null("keep").to_list())
             writer.write_shard(marked.select(pl.col(name).cast(dtype) for name, dtype in SCREENED.items()))
-        writer.facts = {"config_hash": config.content_hash(), "versions": versions}
+        writer.facts = {"config_hash": config_hash, "versions": versions}
     record(store, pl.concat(decided), stage="screened", day=day)
     facts: dict[str, Any] = {"duplicate_index_version": version}
     outdated = outdated_days(earlier, index_scheme(config.duplicates))

@@ -43,12 +43,12 @@ def write_trajectories(store: TableStore, day: str, config: CurationConfig, *, p
     reader = _Reader(raw, files, config, read_tombstones(store), progress)
     counter = TokenCounter(config.parse.tokenizer)
     versions = {"parser": PARSER_VERSION}
+    config_hash = config.content_hash()
+    parsed: list[Path] = []
     counts: Counter[str] = Counter()
     formats: Counter[str] = Counter()
     decided = [pl.DataFrame(schema={name: TRAJECTORIES.get(name, pl.String) for name in _DECIDED})]
     with store.writing("trajectories", day) as writer:
-        parsed = writer.folder / "parsed"
-        parsed.mkdir()
         for frame in batches(reader.rows(), counter, max_rows=MAX_SHARD_ROWS, max_bytes=MAX_SHARD_BYTES):
             frame = frame.with_columns(task_id=task_id_of(pl.col("prompt"), pl.col("tools")))
             frame = frame.with_columns(pl.col(name).cast(dtype) for name, dtype in TRAJECTORIES.items())
@@ -57,20 +57,20 @@ def write_trajectories(store: TableStore, day: str, config: CurationConfig, *, p
             formats.update(frame["format"].to_list())
             part = frame.select(*TRAJECTORIES)
             if answers:
-                part.write_parquet(parsed / f"{len(list(parsed.iterdir())):05d}.parquet", compression="lz4")
+                parsed.append(writer.folder / f"parsed-{len(parsed):05d}.parquet")
+                part.write_parquet(parsed[-1], compression="lz4")
             else:
                 writer.write_shard(part)
             progress(f"trajectories {day}: {counts.total()} rows")
         matched = _found_answers(parsed, answers) if answers else None
-        for path in sorted(parsed.iterdir()):
+        for path in parsed:
             writer.write_shard(_with_answers(pl.read_parquet(path), matched).select(*TRAJECTORIES))
             path.unlink()
-        parsed.rmdir()
         if not writer.shards:
             writer.write_shard(pl.DataFrame(schema=TRAJECTORIES))
-        writer.facts = {"config_hash": config.content_hash(), "versions": versions, "files": len(files)}
+        writer.facts = {"config_hash": config_hash, "versions": versions, "files": len(files)}
     told = pl.concat(decided)
-    ledger = decisions_of(told, stage="trajectories", day=day, config_hash=config.content_hash(), versions=versions)
+    ledger = decisions_of(told, stage="trajectories", day=day, config_hash=config_hash, versions=versions)
     record(store, ledger, stage="trajectories", day=day)
     facts = {"files": len(files), "rows_by_format": dict(sorted(formats.items()))}
     if matched is not None:
@@ -106,12 +106,12 @@ class _Reader:
             yield raw_record
 
 
-def _found_answers(parsed: Path, answers: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
+def _found_answers(parsed: list[Path], answers: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
     """What the answers files say, per trajectory they reach: trajectory_id and the columns they fill.
 
     Joined over the partition and not shard by shard: whether an id of the source names one task is seen only so.
     """
-    rows = pl.scan_parquet(sorted(parsed.iterdir())).select("trajectory_id", "source", "task_id", "prompt", *_ANSWERED)
+    rows = pl.scan_parquet(parsed).select("trajectory_id", "source", "task_id", "prompt", *_ANSWERED)
     found = []
     for source, table in answers:
         mine = rows.filter(pl.col("source") == source)

@@ -2,10 +2,9 @@
 
 import os
 import re
-import shutil
 from collections.abc import Iterable
 
-from pipeline.export.snapshot import snapshot_root
+from pipeline.export.snapshot import remove_unfinished_snapshots
 from pipeline.store import TableStore, is_alive
 
 _ASIDE = re.compile(r"^\..*\.(\d+)\.tmp$")
@@ -16,9 +15,7 @@ def remove_unfinished(store: TableStore, set_names: Iterable[str]) -> None:
     """Remove half-written partitions, snapshots and files whose writer is no more; a living one is waited for."""
     store.sweep()
     for name in set_names:
-        with store.lock(f"sets-{name}"):
-            for left in sorted(snapshot_root(store, name).glob(".*.staging")):
-                shutil.rmtree(left, ignore_errors=True)
+        remove_unfinished_snapshots(store, name)
     for folder, _, files in os.walk(store.root):
         for file in files:
             told = _ASIDE.match(file)

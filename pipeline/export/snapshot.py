@@ -73,8 +73,7 @@ def writing_snapshot(store: TableStore, set_name: str, name: str) -> Iterator[Sn
     root = snapshot_root(store, set_name)
     target = root / name
     with store.lock(f"sets-{set_name}"):
-        for left in root.glob(".*.staging"):
-            shutil.rmtree(left)  # of a killed writer: the lock says none is alive, and the next name is often another
+        _clear_staging(root)
         if (target / "snapshot.json").exists():
             yield None
         else:
@@ -88,6 +87,18 @@ def writing_snapshot(store: TableStore, set_name: str, name: str) -> Iterator[Sn
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
         _point(root / "latest", name)
+
+
+def remove_unfinished_snapshots(store: TableStore, set_name: str) -> None:
+    """Remove what killed writers left of a set; a living one is waited for."""
+    with store.lock(f"sets-{set_name}"):
+        _clear_staging(snapshot_root(store, set_name))
+
+
+def _clear_staging(root: Path) -> None:
+    """Under the set's lock, which says no writer is alive: a killed one's folder, whose name often is no other's."""
+    for left in root.glob(".*.staging"):
+        shutil.rmtree(left)
 
 
 def write_manifest(folder: Path, facts: dict[str, Any]) -> None:

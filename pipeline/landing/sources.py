@@ -44,9 +44,8 @@ class Source:
     layers: tuple[str, ...]
     """Compression from the outside in: gzip, zstd."""
     is_parquet: bool
-    is_transcoded: bool
-    """The file is UTF-16; `chunks` is its UTF-8."""
     chunks: Iterator[bytes]
+    """UTF-8, also of a file in UTF-16."""
 
 
 def open_source(path: Path) -> Source:
@@ -77,7 +76,7 @@ def open_source(path: Path) -> Source:
     encoding = _UTF16.get(head[:2])
     if encoding:
         chunks = _transcode(chunks, encoding)
-    return Source(handle, tuple(layers), head.startswith(_PARQUET), encoding is not None, chunks)
+    return Source(handle, tuple(layers), head.startswith(_PARQUET), chunks)
 
 
 def _read(handle: BinaryIO) -> Iterator[bytes]:

@@ -290,7 +290,7 @@ def test_the_search_finds_what_a_left_out_step_leaves_behind(
 ) -> None:
     store = curated_world(tmp_path)
     nothing: dict[str, Callable[..., Any]] = {"purge_answers": lambda *_: []}
-    monkeypatch.setattr(purging, step, nothing.get(step, lambda *_: None))
+    monkeypatch.setattr(purging, step, nothing.get(step, lambda *_, **__: None))
     purge_all(store)
     found = held_in(tmp_path)
     assert found
