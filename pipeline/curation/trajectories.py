@@ -62,7 +62,7 @@ def write_trajectories(store: TableStore, day: str, config: CurationConfig, *, p
             else:
                 writer.write_shard(part)
             progress(f"trajectories {day}: {counts.total()} rows")
-        matched = _found_answers(parsed, answers) if answers else None
+        matched = _found_answers(parsed, answers) if parsed else None
         for path in parsed:
             writer.write_shard(_with_answers(pl.read_parquet(path), matched).select(*TRAJECTORIES))
             path.unlink()

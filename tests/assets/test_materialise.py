@@ -215,3 +215,9 @@ def test_a_day_that_fails_a_check_is_left_out_of_the_set_until_it_passes(tmp_pat
     good.write_bytes(content)
     assert materialise(tmp_path, *PARTITIONED, day=DAY).success
     assert write_sft_set(store, CurationConfig()).num_rows == 3
+
+
+def test_a_day_that_holds_only_an_answers_file_has_no_rows_and_passes(tmp_path: Path) -> None:
+    put(tmp_path / "raw" / "desk" / DAY / "answers.jsonl", b'{"id": "a", "answer": "1"}\n')
+    assert materialise(tmp_path, *PARTITIONED, day=DAY).success
+    assert TableStore(tmp_path).scan("prompts", DAY).collect().height == 0
