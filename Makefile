@@ -31,6 +31,7 @@ check: install      ## lint, types, import contracts
 
 bench: install      ## the benchmarks, rewriting their committed results
 	$(PY) -m benchmarks.curation
+	$(PY) -m benchmarks.sandbox
 
 lock: install       ## pin every version again
 	scripts/lock --upgrade

@@ -24,6 +24,7 @@ def fail_abandoned_runs(instance: dg.DagsterInstance) -> list[str]:
             instance.report_run_failed(
                 run, f"process {process[0]} of this run is gone: killed, or the machine went down"
             )
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)  # its place in a pool, too
             failed.append(run.run_id)
     return failed
 

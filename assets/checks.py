@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from pipeline.config import CurationConfig
-from pipeline.curation.history import drop_rate, drop_rate_bound, num_judged
+from pipeline.curation.history import drop_rate, drop_rate_bound, num_judged, own_counts
 from pipeline.curation.summary import Summary
 from pipeline.errors import SchemaMismatchError
 from pipeline.frames import count_reasons, require_columns
@@ -76,8 +76,9 @@ def _faults(store: TableStore, summary: Summary, schema: Schema, config: Curatio
     repeated = written.select(pl.len() - pl.col(key).n_unique()).collect().item()
     if repeated:
         found["ids_unique"] = f"{repeated} rows repeat a {key}"
-    rate = drop_rate(counts)
-    bound = drop_rate_bound(store, summary.asset, summary.day, config.bounds, num_rows=num_judged(counts))
+    own = own_counts(store, summary.asset, summary.day)
+    rate = drop_rate(own)
+    bound = drop_rate_bound(store, summary.asset, summary.day, config.bounds, num_rows=num_judged(own))
     if rate is not None and rate > bound:
         found["drop_rate_in_bounds"] = (
             f"{rate:.1%} dropped, want at most {bound:.1%}; look at rows_by_reason, then either mend the source or "

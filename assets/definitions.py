@@ -6,7 +6,7 @@ from assets import ingest, rl, schedules, sft
 from assets.resources import Workspace
 from assets.settings import load_settings
 
-ASSETS = [ingest.raw, ingest.trajectories, sft.screened, sft.sft_set, rl.prompts]
+ASSETS = [ingest.raw, ingest.trajectories, sft.screened, sft.replayed, sft.sft_set, rl.prompts]
 
 defs = dg.Definitions(
     assets=ASSETS,

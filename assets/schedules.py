@@ -14,9 +14,11 @@ from pipeline.curation.staleness import stale_days
 from pipeline.curation.waiting import days_to_retry
 from pipeline.landing.zone import day_fingerprint, list_days
 
-PARTITIONED = dg.AssetSelection.assets("trajectories", "screened", "prompts")
+PARTITIONED = dg.AssetSelection.assets("trajectories", "screened", "replayed", "prompts")
 
-curate = dg.define_asset_job("curate", PARTITIONED, description="Curate one day: trajectories, screened, prompts.")
+curate = dg.define_asset_job(
+    "curate", PARTITIONED, description="Curate one day: trajectories, screened, replayed, prompts."
+)
 snapshot = dg.define_asset_job("snapshot", dg.AssetSelection.assets("sft_set"), description="Write the SFT set anew.")
 
 

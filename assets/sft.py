@@ -7,9 +7,10 @@ from assets.metadata import reason_table
 from assets.partitions import DAYS
 from assets.resources import Workspace
 from assets.writing import materialise_days
+from pipeline.curation.replayed import write_replayed
 from pipeline.curation.screened import write_screened
 from pipeline.curation.sft_set import write_sft_set
-from pipeline.schema import SCREENED
+from pipeline.schema import REPLAYED, SCREENED
 
 WHEN_INPUTS_REST = (
     dg.AutomationCondition.any_deps_updated().since_last_handled()
@@ -33,6 +34,20 @@ def screened(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mate
     return materialise_days(context, workspace, write_screened, SCREENED, key="trajectory_id")
 
 
+@dg.asset(
+    deps=["screened"],
+    partitions_def=DAYS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    check_specs=checks.specs("replayed"),
+    group_name="curation",
+    kinds={"python", "parquet"},
+    pool="replay",
+)
+def replayed(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
+    """Screened rows whose tool calls were made again; a contradicted observation puts a row out."""
+    return materialise_days(context, workspace, write_replayed, REPLAYED, key="trajectory_id")
+
+
 class SnapshotDays(dg.Config):
     """The days a snapshot covers; none named: all there are."""
 
@@ -41,7 +56,7 @@ class SnapshotDays(dg.Config):
 
 
 @dg.asset(
-    deps=["screened"],
+    deps=["replayed"],
     automation_condition=WHEN_INPUTS_REST,
     backfill_policy=dg.BackfillPolicy.single_run(),  # without one, Dagster refuses a range of days with the set in it
     check_specs=[

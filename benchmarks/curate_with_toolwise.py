@@ -1,4 +1,4 @@
-"""The measured program: a day's raw records through `trajectories`, `screened` and `sft_set`, without Dagster.
+"""The measured program: a day's raw records through `trajectories` to `sft_set`, without Dagster.
 
 Run by `benchmarks.curation` as `python -m benchmarks.curate_with_toolwise OUT RECORDS`.
 """
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.processes import Stages
 from pipeline.config import CurationConfig
+from pipeline.curation.replayed import write_replayed
 from pipeline.curation.screened import write_screened
 from pipeline.curation.sft_set import write_sft_set
 from pipeline.curation.trajectories import write_trajectories
@@ -26,6 +27,8 @@ def main() -> None:
         write_trajectories(store, DAY, config)
     with stages.stage("screened"):
         write_screened(store, DAY, config)
+    with stages.stage("replayed"):
+        write_replayed(store, DAY, config)
     with stages.stage("sft_set"):
         write_sft_set(store, config)
     stages.write_report(out)

@@ -10,6 +10,7 @@ from assets.settings import HOME
 from pipeline.config import CurationConfig
 from pipeline.curation.funnel import funnel_of
 from pipeline.curation.prompts import write_prompts
+from pipeline.curation.replayed import write_replayed
 from pipeline.curation.screened import write_screened
 from pipeline.curation.sft_set import write_sft_set
 from pipeline.curation.trajectories import write_trajectories
@@ -31,6 +32,7 @@ def curate_samples(root: Path) -> TableStore:
     for day in sorted({day for _, day, _ in shaped}):
         write_trajectories(store, day, config)
         write_screened(store, day, config)
+        write_replayed(store, day, config)
         write_prompts(store, day, config)
     write_sft_set(store, config)
     return store

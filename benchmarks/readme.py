@@ -10,7 +10,8 @@ HERE = Path(__file__).parent
 
 def readme() -> str:
     """The text of README.md."""
-    curation, tokens = (orjson.loads((HERE / f"{name}.json").read_bytes()) for name in ("curation", "tokens"))
+    names = ("curation", "tokens", "sandbox")
+    curation, tokens, sandbox = (orjson.loads((HERE / f"{name}.json").read_bytes()) for name in names)
     return "\n".join(
         [
             "# Benchmarks",
@@ -21,6 +22,8 @@ def readme() -> str:
             *_curation(curation),
             "",
             *_tokens(tokens),
+            "",
+            *_sandbox(sandbox),
             "",
         ]
     )
@@ -101,6 +104,35 @@ def _tokens(rows: list[dict[str, Any]]) -> list[str]:
         "| source | trajectories | tokens | estimate / true |",
         "|---|---:|---:|---:|",
         *(f"| {row['source']} | {row['rows']} | {row['tokens']:,} | {row['estimate_ratio']:.3f} |" for row in rows),
+    ]
+
+
+def _sandbox(result: dict[str, Any]) -> list[str]:
+    """The section on what an execution in the sandbox costs."""
+    machine, steady = result["machine"], result["steady"]
+    first, last = steady["first"], steady["last"]
+    return [
+        "## sandbox: an execution beside a fresh interpreter and beside a bare fork",
+        "",
+        f"`make bench`, or `{result['command']}`: milliseconds of wall time per execution, median of "
+        f"{result['rounds']} rounds of {result['executions']}, {result['date']}, {machine['cores']} cores of "
+        f"{machine['cpu']} with a load of {result['load_before']} beside it. The bare fork is of a process with the "
+        "same modules loaded, without isolation, limits or capture: what no fork server can do without. The sandbox "
+        "can be quicker, as it puts what it has loaded on huge pages, so that a fork copies fewer entries. One "
+        "execution is a whole trajectory of one call: reset, call, everything killed and wiped.",
+        "",
+        "| | fresh interpreter | bare fork | sandbox | of a bare fork's | of a fresh one's speed | with two lanes, per s |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+        *(
+            f"| {name} | {row['fresh_ms']:.1f} | {row['fork_ms']:.2f} | {row['sandbox_ms']:.2f} | "
+            f"{row['overhead']:.2f} | {row['speedup']:.1f} | {row['two_lanes_per_s']:.0f} |"
+            for name, row in result["snippets"].items()
+        ),
+        "",
+        f"Over {steady['executions']:,} executions by one fork server ({steady['per_s']:.0f} per s, one lane): memory "
+        f"of the machine's side from {first['machine_mib']} to {last['machine_mib']} MiB, of the fork server from "
+        f"{first['server_mib']} to {last['server_mib']} MiB; descriptors {first['machine_descriptors']:.0f} and "
+        f"{last['machine_descriptors']:.0f}, {first['server_descriptors']:.0f} and {last['server_descriptors']:.0f}.",
     ]
 
 

@@ -7,15 +7,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from pipeline.errors import ConfigError
-
-
-class StrictModel(BaseModel):
-    """Frozen, and a misspelt key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from pipeline.replay.config import ReplayConfig
+from pipeline.strict import StrictModel
 
 
 class Unknown(StrEnum):
@@ -132,6 +128,7 @@ class CurationConfig(StrictModel):
     privacy: PrivacyGate = PrivacyGate()
     duplicates: DuplicateGate = DuplicateGate()
     contamination: ContaminationGate = ContaminationGate()
+    replay: ReplayConfig = ReplayConfig()
     split: SplitConfig = SplitConfig()
     bounds: BoundsConfig = BoundsConfig()
 

@@ -6,7 +6,9 @@ PipelineError
 ├── MissingTableError      a stage's input has not been written yet
 ├── FormatError            a record claims a format and breaks it; becomes reason `unparsable`
 ├── LandingError           a path the user named cannot be landed
-└── AnswersError           an answers file cannot be joined
+├── AnswersError           an answers file cannot be joined
+└── EnvironmentUnavailableError   an environment to replay in cannot be started on this machine
+    └── SandboxUnavailableError   the machine cannot isolate untrusted code, so none is run
 """
 
 
@@ -36,3 +38,11 @@ class LandingError(PipelineError):
 
 class AnswersError(PipelineError):
     """An answers file has no usable key or answer column."""
+
+
+class EnvironmentUnavailableError(PipelineError):
+    """An environment that the configuration names cannot be started; no row is to blame."""
+
+
+class SandboxUnavailableError(EnvironmentUnavailableError):
+    """Isolation does not hold here: nothing is executed. The message names what is missing and how to mend it."""

@@ -48,7 +48,10 @@ class Reason(StrEnum):
     # replayed
     OBSERVATION_MISMATCH = "observation_mismatch"
     NONDETERMINISTIC = "nondeterministic"
+    NONDETERMINISTIC_DROPPED = "nondeterministic_dropped"
     UNEXECUTABLE = "unexecutable"
+    UNEXECUTABLE_DROPPED = "unexecutable_dropped"
+    REPLAY_FAILED = "replay_failed"
     # attempted
     TOOL_UNNECESSARY = "tool_unnecessary"
     # judged
@@ -76,6 +79,7 @@ class Reason(StrEnum):
 _KINDS = {
     Reason.UNREADABLE: Kind.RETRY,
     Reason.JUDGE_FAILED: Kind.RETRY,
+    Reason.REPLAY_FAILED: Kind.RETRY,
     Reason.UNKNOWN_SCHEMA: Kind.REVIEW,
     Reason.UNKNOWN_OUTCOME: Kind.REVIEW,
     Reason.SUSPECTED_SECRET: Kind.REVIEW,

@@ -1,11 +1,27 @@
 """The columns of every table, as polars dtypes and as their Arrow twins."""
 
+from enum import StrEnum
 from typing import TypedDict
 
 import polars as pl
 import pyarrow as pa
 
 from pipeline.reasons import KIND_DTYPE, REASON_DTYPE
+
+
+class Verdict(StrEnum):
+    """What calling a tool again says of its recorded observation."""
+
+    MATCH = "match"
+    MISMATCH = "mismatch"
+    NONDETERMINISTIC = "nondeterministic"
+    """Two runs differ, in nothing that contradicts the record."""
+    UNEXECUTABLE = "unexecutable"
+    """No environment takes the tool, or it lacks what the call needs, or a limit ended it."""
+    UNVERIFIED = "unverified"
+    """It depends on the state that an earlier call left, and that one could not be verified."""
+    FAILED = "failed"
+    """The environment broke; the next run tries again."""
 
 
 class ToolCall(TypedDict):
@@ -83,6 +99,38 @@ SCREENED = {
     "spans": pl.List(SPAN),
     "reason": REASON_DTYPE,
 }
+
+VERDICT_DTYPE = pl.Enum([verdict.value for verdict in Verdict])
+ORIGIN_DTYPE = pl.Enum(["environment", "assistant"])
+
+REPLAYS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "trajectory_id": pl.String,
+    "step_index": pl.UInt32,
+    "message_index": pl.UInt32,
+    "call_index": pl.UInt32,
+    "observation_index": pl.UInt32,
+    "call_id": pl.String,
+    "tool_name": pl.String,
+    "origin": ORIGIN_DTYPE,
+    "environment": pl.String,
+    "version": pl.String,
+    "verdict": VERDICT_DTYPE,
+    "detail": pl.String,
+    "recorded": pl.String,
+    "rerun": pl.String,
+    "difference": pl.String,
+}
+"""One row per tool call of a replayed trajectory, in order. `origin` says who wrote the recorded observation: the
+environment, or the assistant in its own text; `call_index` and `observation_index`, the message it came back in, are
+then null. `environment` and `version` name what it was run in, null where nothing takes the tool. `recorded` and
+`rerun` are normalised and redacted, `difference` is a unified diff of the two, null where they agree."""
+
+REPLAYED = {
+    **{name: dtype for name, dtype in SCREENED.items() if name != "reason"},
+    "repaired": pl.List(pl.UInt32),
+    "reason": REASON_DTYPE,
+}
+"""`repaired` holds the indices of the messages whose recorded observation was replaced by the true one."""
 
 PROMPTS: dict[str, pl.DataType | type[pl.DataType]] = {
     "task_id": pl.String,

@@ -14,6 +14,7 @@ import pytest
 from assets.cli import main
 from pipeline.config import CurationConfig
 from pipeline.curation.prompts import write_prompts
+from pipeline.curation.replayed import write_replayed
 from pipeline.curation.screened import write_screened
 from pipeline.curation.trajectories import write_trajectories
 from pipeline.store import TableStore
@@ -66,7 +67,7 @@ def land_records(store: TableStore, day: str, records: Iterable[Any], *, name: s
 def curate_days(store: TableStore, days: Sequence[str], config: CurationConfig | None = None) -> None:
     """Run every partitioned stage of the days, in order, without Dagster."""
     for day in days:
-        for write in (write_trajectories, write_screened, write_prompts):
+        for write in (write_trajectories, write_screened, write_replayed, write_prompts):
             write(store, day, config or CurationConfig())
 
 

@@ -48,9 +48,9 @@ def store(tmp_path_factory: pytest.TempPathFactory, config: CurationConfig) -> T
 
 @pytest.fixture(scope="module")
 def rows(store: TableStore) -> Rows:
-    """Every screened row by its place in the landing zone."""
+    """Every replayed row by its place in the landing zone."""
     columns = ("raw_path", "raw_index", "trajectory_id", "day", "source", "format", "reason", "spans", "prompt")
-    held = store.scan_days("screened", store.days("screened"))
+    held = store.scan_days("replayed", store.days("replayed"))
     assert held is not None
     found = held.select(columns).with_columns(pl.col("reason").cast(pl.String).fill_null("keep")).collect()
     return {(row["raw_path"], row["raw_index"]): row for row in found.to_dicts()}
@@ -62,7 +62,7 @@ def snapshot(store: TableStore, config: CurationConfig) -> Snapshot:
 
 
 def wanted(label: Label) -> str:
-    """What the stages up to screened should say; faults that later stages find are kept by these."""
+    """What the stages up to replayed should say; faults that later stages find are kept by these."""
     return label["expected"] if label["stage"] in SFT_CHAIN else "keep"
 
 
@@ -132,6 +132,7 @@ def test_the_funnel_adds_up_at_every_stage_and_day(labels: list[Label], store: T
         funnel = funnel_of(store, span)
         assert sum(funnel["trajectories"].values()) == landed
         assert sum(funnel["screened"].values()) == funnel["trajectories"]["keep"]
+        assert sum(funnel["replayed"].values()) == funnel["screened"]["keep"]
     whole = funnel_of(store, days)
     assert sum(whole["trajectories"].values()) == len(labels)
     assert whole == {
@@ -150,4 +151,4 @@ def test_the_set_holds_exactly_what_was_kept(rows: Rows, snapshot: Snapshot) -> 
     written = pl.read_parquet(snapshot.folder / "data" / "*.parquet", columns=["trajectory_id"])
     kept = sorted(row["trajectory_id"] for row in rows.values() if row["reason"] == "keep")
     assert sorted(written["trajectory_id"].to_list()) == kept
-    assert snapshot.num_rows == len(kept) == snapshot.funnel["screened"]["keep"]
+    assert snapshot.num_rows == len(kept) == snapshot.funnel["replayed"]["keep"]

@@ -15,6 +15,8 @@ from assets.cli.show import console
 from assets.settings import HOME, Settings, ensure_dagster_home, load_config, load_settings
 from pipeline.errors import PipelineError
 from pipeline.landing.zone import list_days
+from pipeline.replay.config import PythonSandbox
+from pipeline.replay.sandbox.canaries import check_isolation
 from pipeline.store import TableStore
 
 _ENOUGH_BYTES = 5 * 2**30
@@ -57,6 +59,7 @@ def _look() -> Iterator[Finding]:
         yield Finding("environment", works=False, told=str(error), mend="unset or mend the variable")
         return
     yield _config(settings)
+    yield from _sandbox(settings)
     yield _writable("data root", settings.data)
     yield _dagster_home()
     yield _code_location()
@@ -99,6 +102,19 @@ def _config(settings: Settings) -> Finding:
     except PipelineError as error:
         return Finding("config", works=False, told=str(error), mend="mend the file, or unset TOOLWISE_CONFIG")
     return Finding("config", works=True, told=told)
+
+
+def _sandbox(settings: Settings) -> Iterator[Finding]:
+    """Whether untrusted code can be isolated: every way out is tried, and must be shut."""
+    try:
+        environments = load_config(settings.config_path()).replay.environments.values()
+    except PipelineError:
+        return  # the configuration's own finding says so
+    for config in environments:
+        if isinstance(config, PythonSandbox):
+            for canary in check_isolation(config):
+                what = canary.name if canary.name == "sandbox" else f"sandbox, {canary.name}"
+                yield Finding(what, works=canary.holds, told=canary.told, mend=canary.mend)
 
 
 def _writable(what: str, folder: Path) -> Finding:

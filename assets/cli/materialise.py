@@ -10,7 +10,7 @@ from assets.settings import ensure_dagster_home, load_config, load_settings
 from pipeline.config import CurationConfig
 from pipeline.store import TableStore
 
-STAGES = ("trajectories", "screened", "prompts", "sft_set")
+STAGES = ("trajectories", "screened", "replayed", "prompts", "sft_set")
 """What `curate` runs, in order; `--until` names the last."""
 
 

@@ -27,5 +27,17 @@ def _print(step: Step, say) -> None:  # noqa: ANN001  # rich's print has no usef
     )
     for name, value in step.facts.items():
         say(f"    {name}: {escape(str(value))}")
+    for call in step.calls:
+        say(escape(_call(call)))
+        if call["difference"] and call["verdict"] != "match":
+            say(escape("\n".join(f"        {line}" for line in call["difference"].splitlines())))
     if step.evidence:
         say("    evidence: " + escape(orjson.dumps(step.evidence).decode()))
+
+
+def _call(call: dict[str, object]) -> str:
+    """One line on what calling a tool again said."""
+    by = "" if call["origin"] == "environment" else ", written by the assistant itself"
+    told = f": {call['detail']}" if call["detail"] else ""
+    where = f"message {call['message_index']}{by}"
+    return f"    call {call['step_index']} {call['tool_name']} ({where}) {call['verdict']}{told}"

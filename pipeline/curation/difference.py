@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.config import CurationConfig
+from pipeline.curation.replayed import open_pool, replay_rows
 from pipeline.curation.screened import finish_shards, screen_shards
 from pipeline.curation.summary import silent
 from pipeline.dedup.signatures import INDEX
@@ -17,6 +18,7 @@ from pipeline.store import TableStore
 def differences(store: TableStore, days: list[str], a: CurationConfig, b: CurationConfig) -> pl.DataFrame:
     """The rows that end under another reason: day, trajectory_id, reason_a, reason_b (`keep` where in), evidence_a, _b.
 
+    Calls are taken from the cache of observations where it knows them, and made again where it does not.
     Both configurations screen the whole range from its first day on, so that a row which only one of them keeps also
     shows what it does to its duplicates on later days. Days before the range take part as they were indexed.
     """
@@ -36,14 +38,19 @@ def _decide(store: TableStore, days: list[str], config: CurationConfig) -> pl.Da
     decided = []
     indexes = [store.scan("duplicate_index", day) for day in store.days("duplicate_index") if day < days[0]]
     reviews = read_reviews(store)
-    with tempfile.TemporaryDirectory(prefix="toolwise-diff-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="toolwise-diff-") as folder,
+        open_pool(store, config.replay, read_only=True) as pool,
+    ):
         for day in days:
             shards = store.shards("trajectories", day)
             screening = screen_shards(shards, day, config, reviews, Path(folder), silent)
             earlier = pl.concat(indexes) if indexes else pl.LazyFrame(schema=INDEX)
-            for marked in finish_shards(screening, earlier, config):
+            for screened in finish_shards(screening, earlier, config):
+                marked, _ = replay_rows(screened.drop("evidence"), config, pool, reviews=reviews)
+                told = marked.with_columns(pl.coalesce("evidence", screened["evidence"]).alias("evidence"))
                 decided.append(
-                    marked.select(
+                    told.select(
                         pl.lit(day).alias("day"),
                         "trajectory_id",
                         pl.col("reason").cast(pl.String).fill_null("keep"),

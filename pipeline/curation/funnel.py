@@ -5,7 +5,7 @@ import polars as pl
 from pipeline.frames import count_reasons
 from pipeline.store import TableStore
 
-SFT_CHAIN = ("trajectories", "screened")
+SFT_CHAIN = ("trajectories", "screened", "replayed")
 RL_CHAIN = ("prompts",)
 
 

@@ -3,12 +3,15 @@
 import math
 
 from pipeline.config import BoundsConfig
+from pipeline.curation.funnel import SFT_CHAIN, given_counts
 from pipeline.frames import count_reasons
 from pipeline.reasons import Kind, Reason
 from pipeline.store import TableStore
 
 _BEFORE_THE_STAGE = {Reason.NOT_A_TRACE.value, Reason.PURGED.value, Reason.NO_GROUND_TRUTH.value}
 """Rows that say nothing of the quality of a night's traces: no gate judged them, or their source records no truth."""
+
+_BEHIND_SCREENING = SFT_CHAIN[2:]
 
 
 def drop_rate(counts: dict[str, int]) -> float | None:
@@ -18,6 +21,13 @@ def drop_rate(counts: dict[str, int]) -> float | None:
         return None
     told = [(reason, rows) for reason, rows in counts.items() if reason != "keep" and reason not in _BEFORE_THE_STAGE]
     return sum(rows for reason, rows in told if Reason(reason).kind is Kind.DROP) / total
+
+
+def own_counts(store: TableStore, asset: str, day: str) -> dict[str, int]:
+    """Rows by reason that a table's drop rate is made of: for stages behind the screening, those they were given."""
+    if asset in _BEHIND_SCREENING:
+        return given_counts(store, asset, SFT_CHAIN[SFT_CHAIN.index(asset) - 1], [day])
+    return count_reasons(store.scan(asset, day))
 
 
 def num_judged(counts: dict[str, int]) -> int:
@@ -32,7 +42,7 @@ def drop_rate_bound(store: TableStore, asset: str, day: str, bounds: BoundsConfi
     or two points: neither a run of identical nights nor a night of five traces shall stop the next.
     """
     earlier = [known for known in store.days(asset) if known < day][-bounds.history_days :]
-    rates = [rate for known in earlier if (rate := drop_rate(count_reasons(store.scan(asset, known)))) is not None]
+    rates = [rate for known in earlier if (rate := drop_rate(own_counts(store, asset, known))) is not None]
     if len(rates) < 3:
         return bounds.max_drop_rate
     mean = sum(rates) / len(rates)

@@ -1,12 +1,13 @@
 """One trajectory's path: what every stage decided about it, what stood before, and where it ended up."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 import polars as pl
 
 from pipeline.curation.funnel import SFT_CHAIN
+from pipeline.curation.replayed import REPLAYS_ASSET
 from pipeline.errors import PipelineError
 from pipeline.export.snapshot import latest
 from pipeline.landing.identity import without_suffix
@@ -32,6 +33,8 @@ class Step:
     evidence: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     stands: bool = True
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    """What calling its tools again said, as REPLAYS has it; beside the stage that decided last."""
 
 
 def path_of(store: TableStore, trajectory_id: str) -> list[Step]:
@@ -54,6 +57,8 @@ def path_of(store: TableStore, trajectory_id: str) -> list[Step]:
                 steps += [_step(step, facts) for step in decided]
                 break
             steps.append(Step(day, stage, found, None, None, facts=facts))
+        if steps:
+            steps[-1] = replace(steps[-1], calls=_calls(store, day, found))
         steps += [_step(row, {}) for row in decisions if row["day"] == day and row["stage"] not in SFT_CHAIN]
         steps += [_step(row, {}, stands=False) for row in superseded if row["day"] == day]
     return steps + _sets(store, found)
@@ -91,6 +96,13 @@ def _table_row(store: TableStore, stage: str, day: str, trajectory_id: str) -> d
     columns = ["source", "format", "raw_path", "raw_index", "task_id", "num_turns", "num_tool_calls", "reason"]
     rows = store.scan(stage, day).filter(pl.col("trajectory_id") == trajectory_id).select(columns).collect()
     return rows.row(0, named=True) if rows.height else None
+
+
+def _calls(store: TableStore, day: str, trajectory_id: str) -> list[dict[str, Any]]:
+    if not store.has(REPLAYS_ASSET, day):
+        return []
+    rows = store.scan(REPLAYS_ASSET, day).filter(pl.col("trajectory_id") == trajectory_id).sort("step_index")
+    return rows.collect().to_dicts()
 
 
 def _facts(row: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from pipeline.config import ParseConfig
 from pipeline.curation.path import resolve
 from pipeline.curation.purge_answers import purge_answers
+from pipeline.curation.replayed import REPLAYS_ASSET, cache_path
 from pipeline.curation.staleness import INDEX_ASSET, PROMPT_INDEX
 from pipeline.curation.unfinished import remove_unfinished
 from pipeline.export.snapshot import read_manifest, snapshots, write_manifest
@@ -25,6 +26,7 @@ from pipeline.landing.identity import without_suffix
 from pipeline.landing.reading import read_records
 from pipeline.landing.zone import list_days, partition_files
 from pipeline.reasons import Kind, Reason
+from pipeline.replay.cache import ObservationCache
 from pipeline.reviews import forget_reviews
 from pipeline.splits import forget_tasks
 from pipeline.store import TableStore, file_hash, write_file, write_frame
@@ -32,7 +34,7 @@ from pipeline.tombstones import add_tombstones
 
 SETS = ("sft", "rl")
 _DEFAULT = ParseConfig()
-_TABLES = ("prompts", PROMPT_INDEX, "screened", INDEX_ASSET, "trajectories")
+_TABLES = ("prompts", PROMPT_INDEX, REPLAYS_ASSET, "replayed", "screened", INDEX_ASSET, "trajectories")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ def purge(store: TableStore, trajectory_ids: Iterable[str], why: str, parse: Par
     files = _erase_raw(store, rows, wanted, parse.max_record_bytes) + purge_answers(store, rows)
     forget_reviews(store, ids)
     _forget_ledger(store, ids, tasks)
+    _forget_observations(store, ids)
     touched = [folder.name for name in SETS for folder in snapshots(store, name) if _forget_rows(folder, ids)]
     forget_tasks(store, orphans)
     remove_unfinished(store, SETS)  # it may hold the rows
@@ -135,6 +138,14 @@ def _forget_ledger(store: TableStore, ids: set[str], tasks: set[str]) -> None:
         )
         if not blank.equals(frame):
             write_frame(path, blank)
+
+
+def _forget_observations(store: TableStore, ids: set[str]) -> None:
+    """Take what the trajectories' calls gave out of the cache."""
+    if cache_path(store).exists():
+        cache = ObservationCache(cache_path(store))
+        cache.forget(sorted(ids))
+        cache.close()
 
 
 def _forget_rows(folder: Path, ids: set[str]) -> bool:

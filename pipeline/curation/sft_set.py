@@ -11,6 +11,7 @@ from pipeline import __version__
 from pipeline.config import CurationConfig
 from pipeline.curation.funnel import SFT_CHAIN, funnel_of
 from pipeline.curation.held_back import held_back
+from pipeline.curation.replayed import REPLAYS_ASSET
 from pipeline.curation.staleness import stale_days
 from pipeline.curation.summary import Progress, silent
 from pipeline.errors import MissingTableError
@@ -61,21 +62,21 @@ def write_sft_set(
     last_day: str | None = None,
     progress: Progress = silent,
 ) -> Snapshot:
-    """Write the snapshot of the named days (default: all screened ones), unless exactly it stands already.
+    """Write the snapshot of the named days (default: all replayed ones), unless exactly it stands already.
 
     Days that a blocking check has stopped are left out, which the card says. The name holds the days and a hash over
     the bytes of every input, so that equal inputs meet the same snapshot.
-    Raises MissingTableError if no day of the range has been screened and passed its checks.
+    Raises MissingTableError if no day of the range has been replayed and passed its checks.
     """
     stopped = held_back(store, SFT_CHAIN)
-    screened = [day for day in store.days(LAST_STAGE) if (first_day or day) <= day <= (last_day or day)]
-    days = [day for day in screened if day not in stopped]
-    left_out = {day: stopped[day] for day in screened if day in stopped}
+    replayed = [day for day in store.days(LAST_STAGE) if (first_day or day) <= day <= (last_day or day)]
+    days = [day for day in replayed if day not in stopped]
+    left_out = {day: stopped[day] for day in replayed if day in stopped}
     for day, checks in left_out.items():
         progress(f"sft_set: {day} is left out, it failed {', '.join(checks)}")
     if not days:
         raise MissingTableError(
-            f"sft_set: want a screened day between {first_day or 'the first'} and {last_day or 'the last'}, found "
+            f"sft_set: want a replayed day between {first_day or 'the first'} and {last_day or 'the last'}, found "
             + (f"only days that failed checks: {', '.join(left_out)}; mend them" if left_out else "none")
             + "; run `toolwise curate PATH` first"
         )
@@ -142,8 +143,9 @@ def _describe(
     rows = {split: writer.rows[split] for split in SPLIT_NAMES if split in writer.rows}
     stale = [day for day, _ in stale_days(store, SFT_CHAIN[1:]) if day in days]
     caveats = [
-        "Observations were not re-executed, no model has judged these rows and none has been attempted without tools: "
-        "the gates behind this set are the deterministic ones named in the funnel.",
+        "No model has judged these rows and none has been attempted without tools: the gates behind this set are the "
+        "deterministic ones named in the funnel, and the re-execution of tool calls.",
+        _replayed_share(store, days),
         "`num_tokens` is an estimate unless the configuration names a tokenizer.",
         "Secrets and personal data with a recognisable form are replaced by `[REDACTED:…]`; names and postal addresses "
         "have none and are not looked for.",
@@ -163,6 +165,26 @@ def _describe(
     )
     write_file(writer.folder / "README.md", text.encode())
     write_manifest(writer.folder, {"days": days, "rows_by_split": rows, "funnel": funnel, "versions": versions})
+
+
+def _replayed_share(store: TableStore, days: list[str]) -> str:
+    """How many tool calls of the accepted rows were made again, and what came of it."""
+    replays, kept = store.scan_days(REPLAYS_ASSET, days), store.scan_days(LAST_STAGE, days)
+    if replays is None or kept is None:
+        return "No tool call was made again."
+    accepted = kept.filter(pl.col("reason").is_null()).select("trajectory_id", "day")
+    counts = dict(
+        replays.join(accepted, on=["trajectory_id", "day"], how="semi")
+        .group_by(pl.col("verdict").cast(pl.String))
+        .len()
+        .collect()
+        .iter_rows()
+    )
+    told = ", ".join(f"{counts[name]:,} {name}" for name in sorted(counts)) or "none"
+    return (
+        f"Of the {sum(counts.values()):,} tool calls in these rows, by what running them again said of the recorded "
+        f"observation: {told}. An unexecutable call has no environment that takes its tool, and is trusted as recorded."
+    )
 
 
 def _shared_tasks(folder: Path) -> list[str]:

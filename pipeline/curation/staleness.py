@@ -37,7 +37,7 @@ def stale_days(store: TableStore, assets: Iterable[str] = tuple(LOOKUPS)) -> lis
         known: dict[str, list[str]] = orjson.loads(path.read_bytes()) if path.exists() else {}
         fresh = {name: held for name, held in known.items() if name.partition("/")[0] not in assets}
         stale: dict[str, str] = {}
-        for asset in assets:
+        for asset in (name for name in assets if name in LOOKUPS):
             for day, inputs in _inputs(store, LOOKUPS[asset]).items():
                 manifest = store.manifest(asset, day)
                 if manifest is None:

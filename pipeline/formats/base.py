@@ -116,11 +116,16 @@ def json_text(value: Any) -> str:
 def pair_by_position(messages: list[Message]) -> list[Message]:
     """Fill in missing call ids (`call_<message>_<k>`) and tie each id-less observation to the oldest open call.
 
-    An observation that finds no open call keeps a null tool_call_id: it is an orphan, which a gate will say.
+    An observation that finds no open call keeps a null tool_call_id: it is an orphan, which a gate will say. A call
+    that a user's turn and then another call followed is open no more: nothing came back for it.
     Among the open calls one of the observation's own tool name goes first. Works in place and returns `messages`.
     """
     open_calls: list[ToolCall] = []
+    user_spoke = False
     for index, item in enumerate(messages):
+        user_spoke = user_spoke or item["role"] == "user"
+        if item["tool_calls"] and user_spoke:
+            open_calls, user_spoke = [], False
         for k, call in enumerate(item["tool_calls"] or ()):
             if not call["id"]:
                 call["id"] = f"call_{index}_{k}"

@@ -24,8 +24,9 @@ class CodeActFormat:
 
     The environment's budget line (`You have k steps left …`) and expert feedback are no part of what the code printed:
     they follow the observation as a user message. Its word on a `<solution>`, and its complaint about a turn without a
-    tag, are user messages too. An assistant turn with words behind its first `</execute>` keeps its content verbatim,
-    beside the call of that first block: only that one reached the environment.
+    tag, are user messages too. The blocks of one turn are one call: MINT's environment runs them joined, as one cell
+    (its tracebacks count lines so). A turn with several, or with words behind its last `</execute>`, keeps its content
+    verbatim beside the call.
     """
 
     name = "codeact"
@@ -95,12 +96,14 @@ def _assistant(text: str) -> tuple[Message, str | None]:
     """The message of one assistant turn, and the answer it proposes."""
     solutions = [body.strip() for _, _, _, body in enclosed(text, _SOLUTION)]
     answer = solutions[-1] or None if solutions else None
-    block = next(enclosed(text, _EXECUTE), None)
-    if block is None:
+    blocks = list(enclosed(text, _EXECUTE))
+    if not blocks:
         return message("assistant", _ROLE_ECHO.sub("", text)), answer
-    start, end, _, code = block
-    call = tool_call("python", {"code": code.strip("\n")})
-    if text[end:].strip():
+    start, end = blocks[0][0], blocks[-1][1]
+    first, *more = (code.strip("\n") for _, _, _, code in blocks)
+    code = "\n".join([first.strip(), *(each.strip() for each in more)]) if more else first
+    call = tool_call("python", {"code": code})
+    if more or text[end:].strip():
         return message("assistant", text, tool_calls=[call]), answer
     before = _ROLE_ECHO.sub("", text[:start])
     thoughts: list[str] = []

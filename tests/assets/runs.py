@@ -13,7 +13,7 @@ from assets.resources import Workspace
 from tests.curating import json_lines, price_chat, put
 
 DAY = "2025-03-01"
-PARTITIONED = ("trajectories", "screened", "prompts")
+PARTITIONED = ("trajectories", "screened", "replayed", "prompts")
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 

@@ -86,15 +86,16 @@ def test_a_folder_shaped_as_the_landing_zone_keeps_sources_and_days(toolwise: To
     [
         ("trajectories", {"trajectories"}),
         ("screened", {"trajectories", "screened"}),
-        ("prompts", {"trajectories", "screened", "prompts"}),
-        ("sft_set", {"trajectories", "screened", "prompts", "sft_set"}),
+        ("replayed", {"trajectories", "screened", "replayed"}),
+        ("prompts", {"trajectories", "screened", "replayed", "prompts"}),
+        ("sft_set", {"trajectories", "screened", "replayed", "prompts", "sft_set"}),
     ],
 )
 def test_until_names_the_last_stage_that_runs(
     toolwise: Toolwise, tmp_path: Path, until: str, written: set[str]
 ) -> None:
     toolwise.done("curate", traces(tmp_path), "--day", ONE, "--until", until)
-    tables = {asset for asset in ("trajectories", "screened", "prompts") if toolwise.store.has(asset, ONE)}
+    tables = {asset for asset in ("trajectories", "screened", "replayed", "prompts") if toolwise.store.has(asset, ONE)}
     assert tables | ({"sft_set"} if latest(toolwise.store, "sft") else set()) == written
 
 

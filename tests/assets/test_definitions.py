@@ -9,7 +9,8 @@ GRAPH = {
     "trajectories": {"raw"},
     "screened": {"trajectories"},
     "prompts": {"screened"},
-    "sft_set": {"screened"},
+    "replayed": {"screened"},
+    "sft_set": {"replayed"},
 }
 
 
@@ -24,7 +25,7 @@ def test_asset_keys_and_dependencies_are_the_promised_ones() -> None:
 
 def test_every_curated_table_is_partitioned_by_day_and_takes_ranges_in_one_run() -> None:
     graph = defs.resolve_asset_graph()
-    for name in ("trajectories", "screened", "prompts"):
+    for name in ("trajectories", "screened", "replayed", "prompts"):
         node = graph.get(dg.AssetKey(name))
         assert node.partitions_def == DAYS
         assert node.backfill_policy == dg.BackfillPolicy.single_run()
@@ -35,7 +36,7 @@ def test_every_check_of_a_table_blocks() -> None:
     graph = defs.resolve_asset_graph()
     found = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys if graph.get(key).blocking}
     names = {"rows_conserved", "not_empty", "schema_as_promised", "ids_unique", "drop_rate_in_bounds"}
-    wanted = {(table, name) for table in ("trajectories", "screened", "prompts") for name in names}
+    wanted = {(table, name) for table in ("trajectories", "screened", "replayed", "prompts") for name in names}
     assert found == wanted | {("sft_set", "not_empty"), ("sft_set", "splits_share_no_task")}
 
 

@@ -217,9 +217,19 @@ def test_codeact_keeps_a_self_written_observation_beside_the_call_that_ran() -> 
     own = "<execute>a()</execute>\nObservation:\n1\nAssistant:\n<execute>b()</execute>"
     record = mint(("assistant", own), ("user", "Observation:\nNameError\nYou have 1 steps left.\n"))
     assert short(read(record, "codeact").messages)[1:3] == [
-        ("assistant", own, {"calls": [("call_1_0", "python", {"code": "a()"})]}),
+        ("assistant", own, {"calls": [("call_1_0", "python", {"code": "a()\nb()"})]}),
         ("tool", "NameError", {"answers": "call_1_0"}),
     ]
+
+
+def test_codeact_gives_a_later_observation_to_the_later_call() -> None:
+    record = mint(
+        ("assistant", "<execute>a()</execute> so <solution>1</solution>"),
+        ("user", "Your answer is wrong.\nYou have 2 steps left."),
+        ("assistant", "<execute>b()</execute>"),
+        ("user", "Observation:\n2\nYou have 1 steps left."),
+    )
+    assert ("tool", "2", {"answers": "call_3_0"}) in short(read(record, "codeact").messages)
 
 
 def test_codeact_gives_a_verdict_on_a_solution_to_no_call() -> None:

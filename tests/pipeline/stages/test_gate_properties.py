@@ -12,6 +12,8 @@ from pipeline.config import AnswerGate, LengthGate, PrivacyGate, StructureGate, 
 from pipeline.dedup.benchmarks import ngrams_of
 from pipeline.dedup.lookup import MATCHES
 from pipeline.frames import EVIDENCE_DTYPE
+from pipeline.replay.config import ReplayConfig
+from pipeline.schema import REPLAYS
 from pipeline.stages.contamination import mark_contaminated
 from pipeline.stages.duplicates import mark_duplicate, mark_near_duplicate
 from pipeline.stages.empty import mark_empty
@@ -19,6 +21,7 @@ from pipeline.stages.length import mark_overlong
 from pipeline.stages.pairing import mark_orphan_observation, mark_unpaired_call
 from pipeline.stages.privacy import find_spans, mark_personal_data, mark_secret, mark_unusable_truth
 from pipeline.stages.repeated import mark_repeated_call
+from pipeline.stages.replayed import mark_replayed
 from pipeline.stages.self_written import mark_self_written
 from pipeline.stages.tools import mark_bad_arguments, mark_undeclared_tool
 from pipeline.stages.truncated import mark_truncated
@@ -47,9 +50,18 @@ GATES: list[tuple[str, Gate]] = [
     ("wrong_answer", lambda lf: mark_wrong_answer(lf, AnswerGate(unknown=Unknown.REVIEW))),
     ("contaminated", lambda lf: mark_contaminated(lf, NGRAMS)),
     ("duplicate", lambda lf: mark_duplicate(lf, MATCHED)),
+    ("replayed", lambda lf: mark_replayed(lf, REPLAYED_CALLS, ReplayConfig(nondeterministic="review"))),
     ("near_duplicate", lambda lf: mark_near_duplicate(lf, MATCHED)),
 ]
 
+REPLAYED_CALLS = pl.LazyFrame(
+    [
+        {"trajectory_id": name, "step_index": k, "origin": "environment", "verdict": verdict, "environment": "python"}
+        for k, verdict in enumerate(("match", "nondeterministic", "mismatch"))
+        for name in ("t0", "t1")[: 3 - k]
+    ],
+    schema=REPLAYS,
+)
 MATCHED = pl.DataFrame(
     [("t0", "duplicate", "2025-01-01", "x", 1.0), ("t1", "near_duplicate", "2025-01-01", "y", 0.9)],
     schema=MATCHES,

@@ -1,0 +1,1 @@
+"""Whether a recorded observation and a rerun say the same."""

@@ -1,0 +1,1 @@
+"""Environments that are not our sandbox: MCP servers, HTTP servers, registered classes."""

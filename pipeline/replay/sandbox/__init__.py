@@ -1,0 +1,1 @@
+"""Untrusted Python in isolation: a fork server inside of bubblewrap."""

@@ -1,0 +1,28 @@
+"""Looking at processes from outside."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.replay.sandbox.watchdog import descendants
+
+
+def lives(pid: int) -> bool:
+    """Whether the process is there, and not just waiting for its parent to notice its end."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def living_below(pid: int) -> set[int]:
+    """Every descendant that lives."""
+    return {each for each in descendants(pid) if lives(each)}
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Fail unless it soon holds."""
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
