@@ -56,6 +56,11 @@ def load_config(path: Path | None) -> CurationConfig:
     return CurationConfig() if path is None else CurationConfig.from_toml(path)
 
 
+def use_config(path: Path) -> None:
+    """Let this process, and what it starts, curate under another configuration."""
+    os.environ["TOOLWISE_CONFIG"] = str(path)
+
+
 def ensure_dagster_home() -> Path:
     """DAGSTER_HOME, made if need be; .dagster in the checkout where the environment names none, as `make ui` has it.
 

@@ -121,7 +121,7 @@ def _sandbox(result: dict[str, Any]) -> list[str]:
         "can be quicker, as it puts what it has loaded on huge pages, so that a fork copies fewer entries. One "
         "execution is a whole trajectory of one call: reset, call, everything killed and wiped.",
         "",
-        "| | fresh interpreter | bare fork | sandbox | of a bare fork's | of a fresh one's speed | with two lanes, per s |",
+        "| | fresh | bare fork | sandbox | sandbox / bare fork | fresh / sandbox | with two lanes, per s |",
         "|---|---:|---:|---:|---:|---:|---:|",
         *(
             f"| {name} | {row['fresh_ms']:.1f} | {row['fork_ms']:.2f} | {row['sandbox_ms']:.2f} | "

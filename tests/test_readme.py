@@ -1,12 +1,14 @@
 """What the README claims is so."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from assets.cli import _VERBS
 from benchmarks.front_page import BEGIN, END, block, curate_samples
+from pipeline.config import CurationConfig
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -39,3 +41,10 @@ def test_every_picture_is_there() -> None:
     pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README)
     assert pictures
     assert [name for name in pictures if not (ROOT / name).exists()] == []
+
+
+def test_the_configuration_it_shows_is_one() -> None:
+    [held] = [text for text in re.findall(r"(?:^    .*\n|^\n)+", README, re.MULTILINE) if "[replay" in text]
+    shown = "\n".join(line[4:] for line in held.splitlines())
+    environments = CurationConfig.model_validate(tomllib.loads(shown)).replay.environments
+    assert list(environments) == ["python", "shop"]

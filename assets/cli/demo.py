@@ -7,9 +7,13 @@ import click
 from assets.cli.curate import run_days, say_where
 from assets.cli.materialise import open_store, require_config
 from assets.cli.show import console, funnel_table
-from assets.settings import HOME
+from assets.settings import HOME, use_config
+from pipeline.config import CurationConfig
 from pipeline.curation.funnel import funnel_of
+from pipeline.errors import SandboxUnavailableError
 from pipeline.landing.zone import land, landed_days
+from pipeline.replay.config import PythonSandbox
+from pipeline.replay.sandbox.canaries import require_isolation
 
 
 @click.command()
@@ -17,8 +21,10 @@ def demo() -> None:
     """Curate the sample traces in examples/ and print the funnel."""
     started = time.monotonic()
     store = open_store()
-    require_config()
     out = console()
+    for lack in _lacks(require_config()):
+        out.print(f"[yellow]no tool call is made again in this demo[/]: {lack}")
+        use_config(HOME / "examples" / "without_sandbox.toml")
     shaped = landed_days([HOME / "examples" / "traces"])
     if not shaped:
         raise click.ClickException(f"no sample traces under {HOME / 'examples' / 'traces'}; is this a whole checkout?")
@@ -29,3 +35,17 @@ def demo() -> None:
     out.print(funnel_table(funnel_of(store, days)))
     say_where(store, "sft_set")
     out.print(f"done in {time.monotonic() - started:.0f} s")
+
+
+def _lacks(config: CurationConfig) -> list[str]:
+    """Why this machine cannot isolate the Python of the samples, and what mends it; none where it can.
+
+    Anything but a demo stops here: it must not let pass what was never verified.
+    """
+    sandboxes = [held for held in config.replay.environments.values() if isinstance(held, PythonSandbox)]
+    try:
+        for sandbox in sandboxes:
+            require_isolation(sandbox)
+    except SandboxUnavailableError as error:
+        return [str(error)]
+    return []

@@ -1,6 +1,7 @@
 """What the processes of a sandbox hold: memory and files. Runs inside: standard library alone, Python from 3.9 on."""
 
 # ruff: noqa: PTH101, PTH106, PTH108, PTH116, PTH208  # system calls by their own names
+
 from __future__ import annotations
 
 import os

@@ -5,7 +5,8 @@ Standard library alone, and any Python from 3.9 on: it may be another than ours.
 a shell, somebody to type) is told apart from what the code got wrong, as far as that can be told from inside.
 """
 
-# ruff: noqa: PTH100, PTH120  # code may patch pathlib, or break it
+# ruff: noqa: PTH100, PTH120  # code may have patched pathlib
+
 from __future__ import annotations
 
 import ast

@@ -1,6 +1,7 @@
 """What a fork server has ready before any trajectory. Runs inside: standard library alone, Python from 3.9 on."""
 
 # ruff: noqa: PTH123  # loads as little as it can
+
 from __future__ import annotations
 
 import ctypes

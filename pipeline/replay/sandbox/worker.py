@@ -9,6 +9,7 @@ own; what it answers is passed on unread, up to a size, so it can forge no more 
 """
 
 # ruff: noqa: PTH100, PTH110, PTH112, PTH120, PTH123  # system calls by their own names
+
 from __future__ import annotations
 
 import contextlib
@@ -142,7 +143,8 @@ class Server:
             self._strike()
         self._bury(but=self._child)
         self._drop_output()
-        if not self._child or not all([emptied(folder, self._empty[folder]) for folder in self._folders]):
+        lives = self._child and self._status is None  # the dying may have struck once more
+        if not lives or not all(emptied(folder, self._empty[folder]) for folder in self._folders):
             self._kill()
             _send(RECYCLE)
 

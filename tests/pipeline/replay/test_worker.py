@@ -183,9 +183,11 @@ def test_streams_keep_order_and_cut_what_is_too_much() -> None:
 
 def test_modules_that_are_not_there_are_not_preloaded() -> None:
     zygote = Zygote(PythonSandbox(preload=("absent_module", "json")), 0)
-    zygote.reset(1)
-    words, answer = zygote.call(b"import sys\n'json' in sys.modules, 'interpreter' in sys.modules, sys.path[0]")
-    zygote.close()
+    try:
+        zygote.reset(1)
+        words, answer = zygote.call(b"import sys\n'json' in sys.modules, 'interpreter' in sys.modules, sys.path[0]")
+    finally:
+        zygote.close()
     assert words == Words()
     assert answer
     assert answer.value == "(True, False, '')"
@@ -196,9 +198,16 @@ def test_a_preload_that_breaks_the_interpreter_is_told() -> None:
         Zygote(PythonSandbox(preload=("unittest.__main__",)), 0)
 
 
-def test_a_call_that_takes_too_long_is_silence() -> None:
-    zygote = Zygote(PythonSandbox(preload=(), timeout_s=0.3), 0)
-    zygote.reset(1)
-    with pytest.raises(SilentError):
-        zygote.call(b"import time\ntime.sleep(9)")
-    zygote.close()
+def test_a_call_that_takes_too_long_is_interrupted_and_then_given_up() -> None:
+    zygote = Zygote(PythonSandbox(preload=(), timeout_s=0.2), 0)
+    try:
+        zygote.reset(1)
+        words, answer = zygote.call(b"import signal, time\ntime.sleep(9)")
+        assert words == Words(is_late=True)
+        assert answer
+        assert answer.error
+        assert answer.error[0] == "KeyboardInterrupt"
+        with pytest.raises(SilentError):
+            zygote.call(b"signal.signal(signal.SIGINT, signal.SIG_IGN)\ntime.sleep(9)")
+    finally:
+        zygote.close()
