@@ -15,7 +15,8 @@ from assets.cli.show import console
 from assets.settings import HOME, Settings, ensure_dagster_home, load_config, load_settings
 from pipeline.errors import PipelineError
 from pipeline.landing.zone import list_days
-from pipeline.replay.config import PythonSandbox
+from pipeline.replay.config import EnvironmentConfig, PythonSandbox
+from pipeline.replay.environments.registry import open_environment
 from pipeline.replay.sandbox.canaries import check_isolation
 from pipeline.store import TableStore
 
@@ -59,7 +60,7 @@ def _look() -> Iterator[Finding]:
         yield Finding("environment", works=False, told=str(error), mend="unset or mend the variable")
         return
     yield _config(settings)
-    yield from _sandbox(settings)
+    yield from _environments(settings)
     yield _writable("data root", settings.data)
     yield _dagster_home()
     yield _code_location()
@@ -104,17 +105,33 @@ def _config(settings: Settings) -> Finding:
     return Finding("config", works=True, told=told)
 
 
-def _sandbox(settings: Settings) -> Iterator[Finding]:
-    """Whether untrusted code can be isolated: every way out is tried, and must be shut."""
+def _environments(settings: Settings) -> Iterator[Finding]:
+    """Whether each environment of the replay works: of the sandbox every way out is tried, and must be shut."""
     try:
-        environments = load_config(settings.config_path()).replay.environments.values()
+        environments = load_config(settings.config_path()).replay.environments
     except PipelineError:
         return  # the configuration's own finding says so
-    for config in environments:
+    for name, config in environments.items():
         if isinstance(config, PythonSandbox):
             for canary in check_isolation(config):
                 what = canary.name if canary.name == "sandbox" else f"sandbox, {canary.name}"
                 yield Finding(what, works=canary.holds, told=canary.told, mend=canary.mend)
+        elif config.repeat == "never":
+            told, mend = "never called again: not declared read_only or reset", "docs/design/environments.md"
+            yield Finding(f"environment {name}", works=False, told=told, mend=mend, needed=False)
+        else:
+            yield _reached(name, config)
+
+
+def _reached(name: str, config: EnvironmentConfig) -> Finding:
+    """Whether a server or class can be started or reached; rows that need one that cannot would wait."""
+    try:
+        environment = open_environment(name, config)
+    except PipelineError as error:
+        return Finding(f"environment {name}", works=False, told=str(error), mend="start it, or mend its configuration")
+    told = environment.version
+    environment.close()
+    return Finding(f"environment {name}", works=True, told=told)
 
 
 def _writable(what: str, folder: Path) -> Finding:

@@ -5,9 +5,13 @@ import sys
 from pathlib import Path
 
 import polars as pl
+import pytest
 
+from assets.cli.doctor import _environments
+from assets.settings import load_settings
 from pipeline.replay.sandbox.command import candidates
 from tests.curating import json_lines, put
+from tests.pipeline.replay.environments.sample_http_server import serve
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,3 +62,34 @@ def test_curation_stops_before_anything_is_run(tmp_path: Path) -> None:
     tables = {path.name for path in (tmp_path / "data" / "tables").iterdir()}
     assert "screened" in tables
     assert not {"replayed", "replays"} & tables
+
+
+def test_the_doctor_looks_at_every_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve() as server:
+        config = put(
+            tmp_path / "toolwise.toml",
+            f"""
+            [replay.environments.shop]
+            kind = "http"
+            url = "{server.url}"
+            tools = ["remember"]
+            repeat = "reset"
+
+            [replay.environments.closed]
+            kind = "http"
+            url = "http://127.0.0.1:9/"
+            repeat = "read_only"
+
+            [replay.environments.bank]
+            kind = "registered"
+            name = "bfcl"
+            """.encode(),
+        )
+        monkeypatch.setenv("TOOLWISE_CONFIG", str(config))
+        findings = {finding.what: finding for finding in _environments(load_settings())}
+    assert {name: (found.works, found.needed) for name, found in findings.items()} == {
+        "environment shop": (True, True),
+        "environment closed": (False, True),
+        "environment bank": (False, False),
+    }
+    assert "127.0.0.1:9" in findings["environment closed"].told

@@ -97,7 +97,7 @@ def test_canaries_hold_here() -> None:
         ),
         ({Protection.LIMITS}, {"fork freely"}),
     ],
-    ids=str,
+    ids=lambda names: "-".join(sorted(names)),
 )
 def test_a_canary_dies_without_its_protection(without: set[Protection], dead: set[str], backend: Backend) -> None:
     found = {canary.name: canary for canary in probe(PythonSandbox(), backend, protections=ALL - without)}
