@@ -12,6 +12,7 @@ from pipeline.curation.replayed import write_replayed
 from pipeline.curation.screened import write_screened
 from pipeline.curation.sft_set import write_sft_set
 from pipeline.curation.trajectories import write_trajectories
+from pipeline.replay.config import ReplayConfig
 from pipeline.store import TableStore
 
 DAY = "2025-01-01"
@@ -22,7 +23,8 @@ def main() -> None:
     stages = Stages()
     out = Path(sys.argv[1])
     (out / "raw").symlink_to(Path(sys.argv[2]).resolve())
-    store, config = TableStore(out), CurationConfig()
+    # No tool is called again: datatrove has nothing of the kind, and benchmarks.sandbox measures what a call costs.
+    store, config = TableStore(out), CurationConfig(replay=ReplayConfig(environments={}))
     with stages.stage("trajectories"):
         write_trajectories(store, DAY, config)
     with stages.stage("screened"):

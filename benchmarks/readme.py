@@ -117,8 +117,9 @@ def _sandbox(result: dict[str, Any]) -> list[str]:
         f"`make bench`, or `{result['command']}`: milliseconds of wall time per execution, median of "
         f"{result['rounds']} rounds of {result['executions']}, {result['date']}, {machine['cores']} cores of "
         f"{machine['cpu']} with a load of {result['load_before']} beside it. The bare fork is of a process with the "
-        "same modules loaded, without isolation, limits or capture: what no fork server can do without. The sandbox "
-        "can be quicker, as it puts what it has loaded on huge pages, so that a fork copies fewer entries. One "
+        "same modules loaded, without isolation, limits or capture. The sandbox can be quicker: it puts what it has "
+        "loaded on huge pages, so that a fork copies fewer entries, and makes the next process while the last one is "
+        "dying, which takes two cores and gains nothing where both are busy. One "
         "execution is a whole trajectory of one call: reset, call, everything killed and wiped.",
         "",
         "| | fresh | bare fork | sandbox | sandbox / bare fork | fresh / sandbox | with two lanes, per s |",

@@ -39,7 +39,7 @@ SNIPPETS = {
     ),
     "sympy": "from sympy import symbols, solve\nx = symbols('x')\nprint(solve(x**2 - 5*x + 6, x))\n",
 }
-EXECUTIONS, ROUNDS, STEADY = 200, 7, 20_000
+EXECUTIONS, ROUNDS, STEADY = 100, 7, 20_000
 LARGEST_OVERHEAD = 1.3
 """Over a bare fork, for the bare snippet."""
 LEAST_SPEEDUP = 10.0

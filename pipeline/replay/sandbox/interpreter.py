@@ -22,11 +22,12 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from notebook import MISSING_CALL, parsed
+from notebook import MISSING_CALL, parsed, split
 from streams import Input, Output, Stream
 
 RETURNED, MISSING, NETWORK, MEMORY, CAPPED = "returned", "missing", "network", "memory", "capped"
 LENGTH = struct.Struct("!I")
+_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 _ERROR_ROOM = 4096
 _FUTURES = 0x1FE0000
 """Compiler flags of `from __future__` imports, which hold for later calls."""
@@ -85,7 +86,7 @@ class Interpreter:
         home, leave = os.getpid(), os._exit
 
         def send(told: dict[str, Any]) -> None:
-            data = json.dumps(told, ensure_ascii=False).encode("utf-8", "backslashreplace")
+            data = _encode(told).encode("utf-8", "backslashreplace")
             data = LENGTH.pack(len(data)) + data
             while data:
                 data = data[os.write(descriptor, data) :]
@@ -135,23 +136,32 @@ class Interpreter:
         """The value of the last expression; None if there is none to show."""
         filename = f"{_CELL}{len(self._inputs)}>"
         self._inputs.append(code)
-        code, tree = parsed(code, filename, self._flags)
-        self._inputs[-1] = code
+        compiled = split(code, filename, self._flags)
+        has_value = compiled is not None
+        if compiled is None:
+            code, compiled, has_value = self._compiled(code, filename)
+            self._inputs[-1] = code
         linecache.cache[filename] = (len(code), None, [f"{line}\n" for line in code.split("\n")], filename)
+        value = None
+        for part in compiled:
+            self._flags |= part.co_flags & _FUTURES
+            value = eval(part, self.namespace)
+            if part.co_flags & _COROUTINE:
+                value = self._awaited(value)
+        return value if has_value else None
+
+    def _compiled(self, code: str, filename: str) -> tuple[str, list[Any], bool]:
+        """The code as plain Python, compiled, and whether its last part is an expression whose value is shown."""
+        code, tree = parsed(code, filename, self._flags)
         last = tree.body[-1] if tree.body else None
         parts: list[tuple[Any, str]] = []
         if isinstance(last, ast.Expr) and not _is_suppressed(code, last):
             tree.body.pop()
             parts.append((ast.Expression(last.value), "eval"))
+        has_value = bool(parts)
         if tree.body:
             parts.insert(0, (tree, "exec"))
-        value = None
-        for compiled in [compile(part, filename, mode, self._flags, dont_inherit=True) for part, mode in parts]:
-            self._flags |= compiled.co_flags & _FUTURES
-            value = eval(compiled, self.namespace)
-            if compiled.co_flags & _COROUTINE:
-                value = self._awaited(value)
-        return value if parts and parts[-1][1] == "eval" else None
+        return code, [compile(part, filename, mode, self._flags, dont_inherit=True) for part, mode in parts], has_value
 
     def _awaited(self, coroutine: Any) -> Any:
         import asyncio

@@ -37,6 +37,24 @@ _SHELL_MAGICS = (
 )  # fmt: skip
 
 
+def split(code: str, filename: str, flags: int) -> list[Any] | None:
+    """The code compiled, its last line as an expression by itself; None where it is not one.
+
+    The quick way: no syntax tree is made, which would touch many pages that a fork shares with its parent. Statements
+    that end before the last line, and a last line that is an expression, are together what the whole is.
+    """
+    body = code.rstrip()
+    start = body.rfind("\n") + 1
+    if "\r" in code or code[:1].isspace() or body[start : start + 1] in ("", " ", "\t", "#") or _SESSION.match(code):
+        return None
+    try:
+        last = "\n" * code.count("\n", 0, start) + body[start:]
+        expression = compile(last, filename, "eval", flags, dont_inherit=True)
+        return [*([compile(code[:start], filename, "exec", flags, dont_inherit=True)] if start else []), expression]
+    except Exception:
+        return None  # the other way tells what is wrong
+
+
 def parsed(code: str, filename: str, flags: int) -> tuple[str, Any]:
     """The code in Python alone, and its tree.
 

@@ -12,6 +12,7 @@ own; what it answers is passed on unread, up to a size, so it can forge no more 
 
 from __future__ import annotations
 
+import _signal  # pyright: ignore[reportMissingImports]  # what signal.signal calls, without its enumerations
 import contextlib
 import ctypes
 import gc
@@ -172,7 +173,7 @@ class Server:
         for limit, value in self._limits.items():
             resource.setrlimit(limit, (value, value))
         _prctl(_SET_DUMPABLE, 1, 0, 0, 0)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.path.insert(0, "")
         random.seed(seed)
         gc.enable()

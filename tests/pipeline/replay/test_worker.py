@@ -12,7 +12,7 @@ from pipeline.errors import EnvironmentUnavailableError
 from pipeline.replay.config import PythonSandbox
 from pipeline.replay.environment import Status
 from pipeline.replay.sandbox import worker
-from pipeline.replay.sandbox.notebook import MISSING_CALL, parsed
+from pipeline.replay.sandbox.notebook import MISSING_CALL, parsed, split
 from pipeline.replay.sandbox.protocol import (
     Answer,
     ForgedReplyError,
@@ -147,6 +147,56 @@ def test_what_a_notebook_understands_becomes_python(code: str, python: str | Non
     found, tree = parsed(code, "<cell 1>", 0)
     assert found == python
     assert ast.dump(tree) == ast.dump(ast.parse(python))
+
+
+@pytest.mark.parametrize(
+    ("code", "is_split"),
+    [
+        ("x", True),
+        ("a = 1\na", True),
+        ("a = 1\n\nprint(a)  # shown\n\n", True),
+        ("if x:\n    y\nz", True),
+        ("def f():\n    return 1\n\nf()", True),
+        ("x = [1,\n2]\nx", True),
+        ("'''\n5\n'''\n6", True),
+        ("a = 1", False),
+        ("a; b", False),
+        ("b;", False),
+        ("b\n# end", False),
+        ("  b", False),
+        ("if x:\n    y", False),
+        ("f(1,\n2)", False),
+        ("f(1,\n2\n)", False),
+        ("a = 1 + \\\n5", False),
+        ("a = b \\\n-5", False),
+        ("x = '''\n5", False),
+        ("x = '''\n5\n6'''", False),
+        ("@a\nb", False),
+        ("if a:\nb", False),
+        ("try:\n    a\nb", False),
+        ("%time x\ny", False),
+        ("!ls\ny", False),
+        ("In [1]: x = 1\n1", False),
+        (">>> x\n1", False),
+        ("a\r\nb", False),
+        ("for x in y: pass\nelse: z", False),
+        ("", False),
+        ("\x00", False),
+    ],
+)
+def test_the_quick_way_takes_only_what_means_the_same_in_two_parts(code: str, is_split: bool) -> None:  # noqa: FBT001
+    compiled = split(code, "<cell 1>", 0)
+    assert (compiled is not None) == is_split
+    if compiled is None:
+        return
+    body = ast.parse(code).body
+    last = body.pop()
+    assert isinstance(last, ast.Expr)
+    statements = [compile(ast.Module(body, []), "<cell 1>", "exec")] if body else []
+    wanted = [*statements, compile(ast.Expression(last.value), "<cell 1>", "eval")]
+    for quick, slow in zip(compiled, wanted, strict=True):
+        assert (quick.co_code, quick.co_names) == (slow.co_code, slow.co_names)
+        assert list(quick.co_positions()) == list(slow.co_positions())
 
 
 def test_a_syntax_error_is_that_of_the_code_as_it_was_written() -> None:
