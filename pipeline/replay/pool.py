@@ -3,7 +3,7 @@
 import contextlib
 import os
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from fnmatch import fnmatchcase
@@ -16,13 +16,15 @@ from pipeline.replay.config import EnvironmentConfig, PythonSandbox, ReplayConfi
 from pipeline.replay.environment import Environment, Observation, Status
 from pipeline.replay.environments.registry import open_environment
 from pipeline.replay.plan import Plan, Step
-from pipeline.replay.verdicts import AFTER_WRITE, NEVER, WRITES, StepVerdict, decide, not_run
+from pipeline.replay.verdicts import AFTER_WRITE, GIVEN_UP, NEVER, WRITES, StepVerdict, decide, not_run
 from pipeline.schema import Verdict
 
 SEEDS = (1, 2)
 """Seeds of the first run and of the second, which is made where the first contradicts the record."""
 _ATTEMPTS = 3
 """Times a run is begun anew where its environment broke."""
+_GIVEN_UP_AFTER = 3
+"""Trajectories in a row that find an environment unavailable, before the run asks it no more."""
 _AHEAD = 4
 """Plans queued a lane, so that a lane never waits for the reader."""
 _MAPPING = {"tools", "sources", "max_parallel", "recycle_after", "headers"}
@@ -47,6 +49,7 @@ class ReplayPool:
         self._opened: list[Environment] = []
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
+        self._refusals: Counter[str] = Counter()
         self.versions: dict[str, str] = {}
         """Environment to its version, of those that were needed."""
         self.num_executed = 0
@@ -105,6 +108,8 @@ class ReplayPool:
         steps, behind = _before_writes(steps, held)
         if not steps:
             return behind
+        if self._refusals[name] >= _GIVEN_UP_AFTER:
+            return [not_run(step, GIVEN_UP, verdict=Verdict.FAILED) for step in steps] + behind
         with self._parallel.get(name) or contextlib.nullcontext():
             try:
                 runs = [self._observations(plan, name, steps, run=0)]
@@ -112,9 +117,11 @@ class ReplayPool:
                 if not held.deterministic and any(each.verdict is Verdict.MISMATCH for each in verdicts):
                     runs.append(self._observations(plan, name, steps, run=1))
                     verdicts = self._decided(plan, name, steps, runs, is_python=is_python, is_stateful=is_stateful)
+                self._refusals[name] = 0
             except SandboxUnavailableError:
                 raise
             except EnvironmentUnavailableError as error:
+                self._refusals[name] += 1
                 return [not_run(step, str(error), verdict=Verdict.FAILED) for step in steps] + behind
         return verdicts + behind
 

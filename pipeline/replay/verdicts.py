@@ -15,6 +15,7 @@ UNMAPPED = "no environment takes this tool"
 NEVER = "its environment is not declared read_only or reset"
 WRITES = "its environment is read-only, and this tool is declared to write"
 AFTER_WRITE = "comes after a call that was declared to write"
+GIVEN_UP = "its environment was unavailable to several trajectories before; the next run tries again"
 NOTHING_RECORDED = "nothing was recorded to compare with"
 DEPENDS = "depends on the state an unverified call left"
 

@@ -278,3 +278,12 @@ def test_a_server_that_is_down_makes_rows_wait_and_the_next_run_takes_them_up(st
     assert reasons(store) == [None]
     assert verdicts(store) == ["match"]
     assert days_to_retry(store) == []
+
+
+def test_a_server_that_is_down_is_not_asked_for_every_row(store: TableStore) -> None:
+    shop = {"kind": "http", "url": "http://127.0.0.1:9", "tools": ["remember"], "repeat": "reset"}
+    screen(store, [chat(k, "", "five", "Five.", tool="remember") for k in range(100)])
+    started = time.monotonic()
+    write_replayed(store, DAY, configured(environments={"shop": shop}))
+    assert reasons(store) == ["replay_failed"] * 100
+    assert time.monotonic() - started < 20, "a hundred times its tries would take more than a minute"
