@@ -21,7 +21,7 @@ from pipeline.replay.sandbox.command import ALL, Backend, Protection, candidates
 from pipeline.replay.sandbox.running import Isolated, launch
 from pipeline.replay.sandbox.watchdog import descendants
 from tests.pipeline.replay.attacks import ATTACKS, Attack, Machine, machine
-from tests.pipeline.replay.processes import lives, wait_until
+from tests.pipeline.replay.processes import lives, num_descriptors, wait_until
 
 INSIDE = Path(__file__).with_name("inside.py")
 ROOT = Path(__file__).parents[3]
@@ -119,7 +119,7 @@ def test_killing_leaves_no_process_and_no_descriptor(backend: Backend) -> None:
     text = "import os, time\nfor _ in range(5):\n    if os.fork() == 0: time.sleep(60)\ntime.sleep(60)\n"
     config = PythonSandbox()
     launch(config, backend, hash_seed=0, program=INSIDE, facts={"code": "print(1)"}).kill()
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = num_descriptors()
     for _ in range(3):
         started = launch(config, backend, hash_seed=0, program=INSIDE, facts={"code": text})
         wait_until(lambda: len(descendants(started.pid)) == 6)  # noqa: B023 - asked before the next round
@@ -127,7 +127,7 @@ def test_killing_leaves_no_process_and_no_descriptor(backend: Backend) -> None:
         started.kill()
         started.kill()
         assert [pid for pid in (started.process.pid, started.pid, *inside) if lives(pid)] == []
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert num_descriptors() == before
 
 
 def test_a_sandbox_ends_with_the_process_that_started_it() -> None:

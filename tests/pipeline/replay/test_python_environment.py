@@ -18,6 +18,7 @@ from pipeline.replay.config import PythonSandbox
 from pipeline.replay.environment import Episode, Observation, Status
 from pipeline.replay.sandbox.python_environment import ENDED_EARLIER, PythonEnvironment
 from pipeline.replay.sandbox.watchdog import descendants
+from tests.pipeline.replay.processes import num_descriptors
 
 ROOT = Path(__file__).parents[3]
 EPISODE = Episode("t")
@@ -523,15 +524,15 @@ def test_memory_and_descriptors_stay_flat(executions: int) -> None:
 
 
 def test_closing_leaves_no_descriptor() -> None:
-    before = None
-    for _ in range(3):
+    def opened_and_closed() -> int:
         environment = PythonEnvironment(PythonSandbox(preload=()))
         environment.reset(EPISODE, 1)
         run(environment, "1")
         environment.close()
-        held = len(list(Path("/proc/self/fd").iterdir()))
-        assert before in (None, held)
-        before = held
+        return num_descriptors()
+
+    first = opened_and_closed()
+    assert [opened_and_closed() - first for _ in range(3)] == [0, 0, 0]
 
 
 def _state(pid: int) -> str | None:
