@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import polars as pl
 import pytest
 
 from benchmarks.agreement import Kept, Planted, compare, faults
 from benchmarks.readme import HERE, readme
+from benchmarks.replay_agreement import flagged_share, found_share, invented_counts
 
 ROOT = Path(__file__).parents[1]
 
@@ -106,3 +108,38 @@ def test_the_committed_result_of_the_sandbox_keeps_its_limits() -> None:
 
 def test_the_page_says_what_the_results_say() -> None:
     assert (HERE / "README.md").read_text(encoding="utf-8") == readme()
+
+
+def test_the_committed_agreement_of_replay_keeps_its_limits_and_its_reasons() -> None:
+    result = orjson.loads((HERE / "replay_agreement.json").read_bytes())
+    shares = {
+        name: (counts.get("match", 0) / counts["observations"], counts.get("mismatch", 0) / counts["observations"])
+        for name, counts in result["genuine"].items()
+    }
+    assert shares["mint/dev"][1] <= 0.01
+    assert shares["tora"][0] >= 0.99
+    assert min(shares["mathcoder GSM8K"][0], shares["mathcoder simuleq"][0]) >= 0.97
+    assert max(shares["mathcoder GSM8K"][1], shares["mathcoder simuleq"][1]) <= 0.005
+    assert shares["bfcl multi_turn_base"][0] == 1
+    invented = result["invented"]
+    found, contradicted = found_share(invented["after"])
+    assert found / contradicted >= 0.97
+    assert flagged_share(invented["after"])[0] == 0
+    excluded = [orjson.loads(line) for line in (HERE / "replay_labels.jsonl").read_bytes().splitlines()]
+    assert len(excluded) == invented["excluded"] == invented["excluded_found"]
+    assert len(excluded) <= 0.03 * invented["labelled"]
+    assert all(each["why"] and each["right"] != each["label"] for each in excluded)
+
+
+def test_agreement_counts_a_contradiction_that_was_missed_and_a_match_that_was_flagged() -> None:
+    labels = pl.DataFrame(
+        [("t", k, "trace", k, label) for k, label in enumerate(["contradicted", "contradicted_by_error", "match"])],
+        schema=["trajectory_id", "step_index", "trace", "pair", "label"],
+        orient="row",
+    ).with_columns(pl.col("step_index", "pair").cast(pl.UInt32))
+    replays = labels.select(
+        "trajectory_id", "step_index", verdict=pl.Series(["match", "mismatch", "mismatch"]), detail=pl.lit("")
+    )
+    counts = invented_counts(labels, replays, [{"trace": "trace", "pair": 2}])
+    assert (found_share(counts["before"]), flagged_share(counts["before"])) == ((1, 2), (1, 1))
+    assert (found_share(counts["after"]), flagged_share(counts["after"])) == ((1, 2), (0, 0))
