@@ -46,6 +46,24 @@ def price_chat(city: int, good: int, *, mark: str = "", **fields: Any) -> dict[s
     }
 
 
+def code_chat(number: int, code: str, told: str, answer: str, *, tool: str = "python") -> dict[str, Any]:
+    """A record with one call; `number` keeps its words apart from other records'."""
+    word = f"{GOODS[number % len(GOODS)]}{number}"
+    call = {
+        "id": "c0",
+        "type": "function",
+        "function": {"name": tool, "arguments": orjson.dumps({"code": code}).decode()},
+    }
+    return {
+        "messages": [
+            {"role": "user", "content": f"{word}: how many {word} crates does {word} harbour hold, {word} wonders?"},
+            {"role": "assistant", "content": f"I count {word}.", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c0", "content": told},
+            {"role": "assistant", "content": answer},
+        ]
+    }
+
+
 def json_lines(records: Iterable[Any]) -> bytes:
     """The records as JSON Lines."""
     return b"".join(orjson.dumps(record) + b"\n" for record in records)

@@ -103,8 +103,7 @@ def merged_steps(trajectories: pl.DataFrame, claims_of: Sequence[str] = (), key:
         )
     is_told = (pl.col("origin") == "environment") | pl.col("recorded").is_not_null()
     number = (is_told.cum_sum().over(key) - 1).cast(pl.UInt32)
-    columns = ("message_index", "call_index", "observation_index", "call_id", "tool_name", "arguments", "recorded")
-    return steps.select(key, pl.when(is_told).then(number).alias("step_index"), *columns, "origin")
+    return steps.select(key, pl.when(is_told).then(number).alias("step_index"), *genuine.columns[1:])
 
 
 def _claims_of(

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from operator import itemgetter
 from typing import Any
 
@@ -12,20 +12,7 @@ import polars as pl
 from pipeline.replay.claims import merged_steps
 from pipeline.replay.config import ReplayConfig
 from pipeline.replay.environment import Episode
-from pipeline.replay.helpers import helper_names
-
-STEP = (
-    "step_index",
-    "message_index",
-    "call_index",
-    "observation_index",
-    "call_id",
-    "tool_name",
-    "arguments",
-    "recorded",
-    "origin",
-    "environment",
-)
+from pipeline.replay.offered_names import helper_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +30,10 @@ class Step:
     recorded: str | None
     origin: str
     environment: str
+
+
+STEP = tuple(column.name for column in fields(Step))
+"""Columns of a frame of steps, beside trajectory_id."""
 
 
 @dataclass(frozen=True, slots=True)

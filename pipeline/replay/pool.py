@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from fnmatch import fnmatchcase
+from functools import partial
 
 import orjson
 
@@ -101,10 +102,8 @@ class ReplayPool:
     def _verdicts(self, plan: Plan, name: str, steps: Sequence[Step]) -> list[StepVerdict]:
         """The verdicts of one environment's steps of a plan."""
         held = self._config.environments[name]
-        is_python = isinstance(held, PythonSandbox)
         if not isinstance(held, PythonSandbox) and held.repeat == "never":
             return [not_run(step, NEVER) for step in steps]
-        is_stateful = isinstance(held, PythonSandbox) or held.repeat == "reset"
         steps, behind = _before_writes(steps, held)
         if not steps:
             return behind
@@ -113,10 +112,19 @@ class ReplayPool:
         with self._parallel.get(name) or contextlib.nullcontext():
             try:
                 runs = [self._observations(plan, name, steps, run=0)]
-                verdicts = self._decided(plan, name, steps, runs, is_python=is_python, is_stateful=is_stateful)
+                judge = partial(
+                    decide,
+                    steps,
+                    runs,
+                    version=self.versions[name],
+                    helpers=plan.helpers,
+                    is_python=isinstance(held, PythonSandbox),
+                    is_stateful=isinstance(held, PythonSandbox) or held.repeat == "reset",
+                )
+                verdicts = judge()
                 if not held.deterministic and any(each.verdict is Verdict.MISMATCH for each in verdicts):
                     runs.append(self._observations(plan, name, steps, run=1))
-                    verdicts = self._decided(plan, name, steps, runs, is_python=is_python, is_stateful=is_stateful)
+                    verdicts = judge()
                 self._refusals[name] = 0
             except SandboxUnavailableError:
                 raise
@@ -124,25 +132,6 @@ class ReplayPool:
                 self._refusals[name] += 1
                 return [not_run(step, str(error), verdict=Verdict.FAILED) for step in steps] + behind
         return verdicts + behind
-
-    def _decided(
-        self,
-        plan: Plan,
-        name: str,
-        steps: Sequence[Step],
-        runs: list[list[Observation]],
-        *,
-        is_python: bool,
-        is_stateful: bool,
-    ) -> list[StepVerdict]:
-        return decide(
-            steps,
-            runs,
-            version=self.versions[name],
-            helpers=plan.helpers,
-            is_python=is_python,
-            is_stateful=is_stateful,
-        )
 
     def _observations(self, plan: Plan, name: str, steps: Sequence[Step], *, run: int) -> list[Observation]:
         """One run of a plan's calls in one environment, an observation each."""

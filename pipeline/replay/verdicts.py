@@ -1,7 +1,7 @@
 """What the observations of one or two runs say of each recorded step of a trajectory."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.replay.arguments import code_of
 from pipeline.replay.comparison.compare import compare
@@ -63,7 +63,9 @@ def decide(
     completed = [seen.status is Status.RETURNED and view_of(seen.text).raised is None for seen in runs[0]]
     tainted = tainted_steps(codes, bad, completed=completed)
     return [
-        _unverified(verdict) if is_tainted and verdict.verdict is Verdict.MISMATCH else verdict
+        replace(verdict, verdict=Verdict.UNVERIFIED, detail=DEPENDS)
+        if is_tainted and verdict.verdict is Verdict.MISMATCH
+        else verdict
         for verdict, is_tainted in zip(verdicts, tainted, strict=True)
     ]
 
@@ -84,17 +86,4 @@ def _compared(
     found = compare(step.recorded, observations, volatile=volatile, helpers=helpers)
     return StepVerdict(
         step, found.verdict, found.detail, version, found.recorded, found.rerun, found.difference, observed=first
-    )
-
-
-def _unverified(verdict: StepVerdict) -> StepVerdict:
-    return StepVerdict(
-        verdict.step,
-        Verdict.UNVERIFIED,
-        DEPENDS,
-        verdict.version,
-        verdict.recorded,
-        verdict.rerun,
-        verdict.difference,
-        verdict.observed,
     )

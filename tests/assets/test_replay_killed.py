@@ -3,13 +3,11 @@
 import signal
 from pathlib import Path
 
-import orjson
-
 from pipeline.curation.replayed import cache_path
 from pipeline.replay.cache import ObservationCache
 from pipeline.store import TableStore
 from tests.assets.children import TOOLWISE, Place, wait_until
-from tests.curating import GOODS, json_lines, put
+from tests.curating import code_chat, json_lines, put
 from tests.pipeline.replay.processes import living_below
 
 DAY = "2025-03-01"
@@ -18,17 +16,8 @@ CURATE = (*TOOLWISE, "curate", "--day", DAY, "--until", "replayed")
 
 def slow_record(number: int) -> dict:
     """A trajectory whose one call takes a fifth of a second."""
-    code = f"import time; time.sleep(0.2); print({number} + 1000)"
-    call = {"name": "python", "arguments": orjson.dumps({"code": code}).decode()}
-    word = f"{GOODS[number % len(GOODS)]}{number}"
-    return {
-        "messages": [
-            {"role": "user", "content": f"{word}: how many {word} crates lie in {word} harbour, {word} asks?"},
-            {"role": "assistant", "tool_calls": [{"id": "c0", "type": "function", "function": call}]},
-            {"role": "tool", "tool_call_id": "c0", "content": str(number + 1000)},
-            {"role": "assistant", "content": f"There are {number + 1000} of {word}."},
-        ]
-    }
+    answer = number + 1000
+    return code_chat(number, f"import time; time.sleep(0.2); print({answer})", str(answer), f"There are {answer}.")
 
 
 def known(store: TableStore) -> int:

@@ -23,6 +23,7 @@ from pipeline.ledger import scan_decisions
 from pipeline.replay.cache import ObservationCache
 from pipeline.store import TableStore
 from tests.curating import GOODS, land_records
+from tests.curating import code_chat as chat
 from tests.pipeline.replay.environments.sample_http_server import serve
 
 DAY = "2025-03-01"
@@ -32,24 +33,6 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def store(tmp_path: Path) -> TableStore:
     return TableStore(tmp_path / "data")
-
-
-def chat(number: int, code: str, told: str, answer: str, *, tool: str = "python") -> dict[str, Any]:
-    """A record with one call; `number` keeps its words apart from other records'."""
-    word = f"{GOODS[number % len(GOODS)]}{number}"
-    call = {
-        "id": "c0",
-        "type": "function",
-        "function": {"name": tool, "arguments": orjson.dumps({"code": code}).decode()},
-    }
-    return {
-        "messages": [
-            {"role": "user", "content": f"{word}: how many {word} crates does {word} harbour hold, {word} wonders?"},
-            {"role": "assistant", "content": f"I count {word}.", "tool_calls": [call]},
-            {"role": "tool", "tool_call_id": "c0", "content": told},
-            {"role": "assistant", "content": answer},
-        ]
-    }
 
 
 def screen(store: TableStore, records: list[dict[str, Any]], config: CurationConfig | None = None) -> CurationConfig:

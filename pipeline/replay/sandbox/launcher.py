@@ -1,7 +1,7 @@
 """What becomes bwrap: runs as a process of its own, outside the sandbox, with the standard library alone.
 
     python -I -S launcher.py '{"channel": 7, "info": 8, "seccomp": "2000...", "identity": [65534, 65534],
-                               "stage": [["/root/py", "py"]], "command": ["bwrap", ...], "program": ["python", ...]}'
+                               "stage": [["/closed/py", "py"]], "command": ["bwrap", ...], "program": ["python", ...]}'
 
 It puts the channel at descriptor 3, and as root gives up root: RLIMIT_NPROC does not hold for uid 0. bwrap, no longer
 root, could then not enter a folder such as /root, through which the interpreter or the checkout may be reached, and

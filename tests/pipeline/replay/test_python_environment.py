@@ -8,7 +8,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from pipeline.replay.config import PythonSandbox
 from pipeline.replay.environment import Episode, Observation, Status
 from pipeline.replay.sandbox.python_environment import ENDED_EARLIER, PythonEnvironment
 from pipeline.replay.sandbox.watchdog import descendants
-from tests.pipeline.replay.processes import num_descriptors
+from tests.pipeline.replay.processes import num_descriptors, state_of, wait_until
 
 ROOT = Path(__file__).parents[3]
 EPISODE = Episode("t")
@@ -378,9 +378,9 @@ def test_what_is_left_running_is_stopped_until_the_next_call(plain: PythonEnviro
     run(plain, "import os\nif os.fork() == 0:\n    while True: pass\nx = 1")
     server = plain.pid
     assert server
-    wait_until(lambda: {_state(pid) for pid in descendants(server)} == {"T"})
+    wait_until(lambda: {state_of(pid) for pid in descendants(server)} == {"T"})
     assert run(plain, "x").text == "1"
-    assert "R" in {_state(pid) for pid in descendants(server)}
+    assert "R" in {state_of(pid) for pid in descendants(server)}
 
 
 def test_a_seed_decides_random_numbers_and_the_order_of_sets() -> None:
@@ -411,7 +411,7 @@ def test_a_fork_server_is_kept_until_it_is_worn_or_something_ended_badly() -> No
     environment.close()
     numbers = [list(dict.fromkeys(pids)).index(pid) for pid in pids]
     assert numbers == [0, 0, 0, 1, 1, 2]
-    assert [pid for pid in pids if pid and _state(pid) not in (None, "Z")] == []
+    assert [pid for pid in pids if pid and state_of(pid) not in (None, "Z")] == []
 
 
 def test_a_call_whose_time_is_up_is_interrupted_and_its_state_kept() -> None:
@@ -471,7 +471,7 @@ def test_a_silent_fork_server_is_ended_from_outside() -> None:
     assert server
     os.kill(server, signal.SIGSTOP)
     assert run(environment, "1") == Observation("", Status.TIMEOUT, "0.5 s")
-    assert _state(server) is None
+    assert state_of(server) is None
     environment.close()
 
 
@@ -497,7 +497,7 @@ def test_nothing_outlives_the_process_that_replays(number: signal.Signals) -> No
         pids = [server, *descendants(server)]
         parent.send_signal(number)
         assert parent.wait(10) != 0
-    wait_until(lambda: [pid for pid in pids if _state(pid) not in (None, "Z")] == [])
+    wait_until(lambda: [pid for pid in pids if state_of(pid) not in (None, "Z")] == [])
 
 
 @pytest.mark.parametrize("executions", [500, pytest.param(20_000, marks=pytest.mark.slow)])
@@ -533,17 +533,3 @@ def test_closing_leaves_no_descriptor() -> None:
 
     first = opened_and_closed()
     assert [opened_and_closed() - first for _ in range(3)] == [0, 0, 0]
-
-
-def _state(pid: int) -> str | None:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return None
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.replay.environments.guardian import STDERR_BYTES, guarded
-from tests.pipeline.replay.environments.processes import is_gone, is_running
+from tests.pipeline.replay.processes import is_gone, lives
 
 
 def start(script: str, *, grace_s: float = 0.3, keep: tuple[str, ...] | None = None) -> subprocess.Popen[bytes]:
@@ -104,7 +104,7 @@ def test_nothing_is_left_when_whoever_started_it_is_killed_and_a_fork_still_hold
         [sys.executable, str(script), *command], stdout=subprocess.PIPE, start_new_session=True
     ) as host:
         pids = lines(host, 2)
-        assert all(map(is_running, pids))
+        assert all(map(lives, pids))
         os.kill(host.pid, signal.SIGKILL)
         assert all(is_gone(pid) for pid in pids)
         os.killpg(host.pid, signal.SIGKILL)

@@ -20,7 +20,7 @@ from pipeline.replay.environment import Episode, Observation, Status
 from pipeline.replay.environments import mcp_server
 from pipeline.replay.environments.calls import MAX_RESULT_CHARS
 from pipeline.replay.environments.mcp_server import McpEnvironment
-from tests.pipeline.replay.environments.processes import is_gone, is_running
+from tests.pipeline.replay.processes import is_gone, lives
 
 SAMPLE = str(Path(__file__).with_name("sample_mcp_server.py"))
 RAW = str(Path(__file__).with_name("raw_mcp_server.py"))
@@ -245,6 +245,6 @@ def test_nothing_is_left_when_we_are_killed(tmp_path: Path) -> None:
         assert process.stdout is not None
         pids = [int(pid) for pid in process.stdout.readline().split()]
         assert len(pids) == 2
-        assert all(map(is_running, pids))
+        assert all(map(lives, pids))
         os.kill(process.pid, signal.SIGKILL)
         assert all(is_gone(pid) for pid in pids)

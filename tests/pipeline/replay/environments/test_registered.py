@@ -17,7 +17,7 @@ from pipeline.replay.environment import Episode, Observation, Status
 from pipeline.replay.environments.calls import MAX_RESULT_CHARS
 from pipeline.replay.environments.registered import RegisteredEnvironment
 from tests.pipeline.replay.environments.conftest import Register
-from tests.pipeline.replay.environments.processes import is_gone, is_running
+from tests.pipeline.replay.processes import is_gone, lives
 
 SHOP = '''
     import os, random, subprocess, sys, time
@@ -293,6 +293,6 @@ def test_nothing_is_left_when_we_are_killed(register: Register, tmp_path: Path) 
     with subprocess.Popen([sys.executable, str(host)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         pids = json.loads(process.stdout.readline())
-        assert all(map(is_running, pids))
+        assert all(map(lives, pids))
         os.kill(process.pid, signal.SIGKILL)
         assert all(is_gone(pid) for pid in pids)

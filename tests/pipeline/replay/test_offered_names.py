@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.replay.helpers import helper_names
+from pipeline.replay.offered_names import helper_names
 
 MINT = Path(__file__).parents[4] / "shared" / "data" / "mint" / "dev" / "Meta-Llama-3-8B-Instruct" / "max1"
 
