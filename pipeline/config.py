@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from pipeline.errors import ConfigError
+from pipeline.judging.config import JudgeConfig
 from pipeline.replay.config import ReplayConfig
 from pipeline.strict import StrictModel
 
@@ -129,6 +130,7 @@ class CurationConfig(StrictModel):
     duplicates: DuplicateGate = DuplicateGate()
     contamination: ContaminationGate = ContaminationGate()
     replay: ReplayConfig = ReplayConfig()
+    judge: JudgeConfig = JudgeConfig()
     split: SplitConfig = SplitConfig()
     bounds: BoundsConfig = BoundsConfig()
 

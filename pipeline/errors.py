@@ -7,6 +7,11 @@ PipelineError
 ├── FormatError            a record claims a format and breaks it; becomes reason `unparsable`
 ├── LandingError           a path the user named cannot be landed
 ├── AnswersError           an answers file cannot be joined
+├── RubricError            a criterion's file cannot be used
+├── LabelsError            a file of gold labels cannot be joined
+├── CalibrationError       a calibration is missing, broken, or made for another judge
+├── ModelServerError       a model server cannot be started or reached
+│   └── JudgeUnavailableError   the judge stopped answering; what it had judged is kept
 └── EnvironmentUnavailableError   an environment to replay in cannot be started on this machine
     └── SandboxUnavailableError   the machine cannot isolate untrusted code, so none is run
 """
@@ -46,3 +51,23 @@ class EnvironmentUnavailableError(PipelineError):
 
 class SandboxUnavailableError(EnvironmentUnavailableError):
     """Isolation does not hold here: nothing is executed. The message names what is missing and how to mend it."""
+
+
+class RubricError(PipelineError):
+    """A criterion's file is not TOML, lacks a key or repeats a name."""
+
+
+class LabelsError(PipelineError):
+    """A file of gold labels has no usable key or answer."""
+
+
+class CalibrationError(PipelineError):
+    """A calibration cannot be made from these labels, or cannot be read."""
+
+
+class ModelServerError(PipelineError):
+    """A model server cannot be started or reached; the message names its address or its log."""
+
+
+class JudgeUnavailableError(ModelServerError):
+    """The judge died while it was asked: rows judged so far are kept, the others wait as `judge_failed`."""

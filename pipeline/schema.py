@@ -132,6 +132,29 @@ REPLAYED = {
 }
 """`repaired` holds the indices of the messages whose recorded observation was replaced by the true one."""
 
+JUDGED = {
+    **{name: dtype for name, dtype in REPLAYED.items() if name != "reason"},
+    "acceptance": pl.Float64,
+    "decided_by": pl.Enum(["classifier", "judge"]),
+    "reason": REASON_DTYPE,
+}
+"""`acceptance` is the calibrated probability that every criterion holds, null where no calibration is in force or the
+row was not judged; `decided_by` says whether the cheap classifier was sure or the model was asked."""
+
+VERDICTS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "subject_id": pl.String,
+    "criterion": pl.String,
+    "step_index": pl.UInt32,
+    "rubric_version": pl.String,
+    "judge": pl.String,
+    "score": pl.Float64,
+    "probability": pl.Float64,
+    "failure": pl.String,
+}
+"""One row per question asked, in order of subject, criterion and step. `subject_id` is the trajectory_id, or the
+task_id of a prompt. `score` is the judge's probability of yes, null where `failure` says why there is none;
+`probability` is what the calibration makes of it, null without one."""
+
 PROMPTS: dict[str, pl.DataType | type[pl.DataType]] = {
     "task_id": pl.String,
     "trajectory_id": pl.String,
@@ -147,6 +170,26 @@ PROMPTS: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 """One row per task of a day. `trajectory_id` is the row it was first met in; text is redacted. `num_attempts` counts
 the day's attempts at it that are traces, `num_correct` those recorded as right."""
+
+PROMPTS_JUDGED = {
+    **{name: dtype for name, dtype in PROMPTS.items() if name != "reason"},
+    "acceptance": pl.Float64,
+    "reason": REASON_DTYPE,
+}
+
+LABELS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "subject_id": pl.String,
+    "task_id": pl.String,
+    "rubric": pl.Enum(["trajectories", "prompts"]),
+    "criterion": pl.String,
+    "answer": pl.Boolean,
+    "weight": pl.Float64,
+    "rubric_version": pl.String,
+    "by": pl.String,
+    "at": pl.String,
+}
+"""One gold answer per subject and criterion; criterion `accept` speaks for all jointly. `answer` null: the person could
+not tell. `weight` is one over the row's chance of having been drawn, up to a factor; 1 where every row had the same."""
 
 DECISIONS: dict[str, pl.DataType | type[pl.DataType]] = {
     "trajectory_id": pl.String,
