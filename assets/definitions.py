@@ -3,10 +3,19 @@
 import dagster as dg
 
 from assets import ingest, rl, schedules, sft
-from assets.resources import Workspace
+from assets.resources import JudgeService, Workspace
 from assets.settings import load_settings
 
-ASSETS = [ingest.raw, ingest.trajectories, sft.screened, sft.replayed, sft.sft_set, rl.prompts]
+ASSETS = [
+    ingest.raw,
+    ingest.trajectories,
+    sft.screened,
+    sft.replayed,
+    sft.judged,
+    sft.sft_set,
+    rl.prompts,
+    rl.prompts_judged,
+]
 
 defs = dg.Definitions(
     assets=ASSETS,
@@ -21,5 +30,5 @@ defs = dg.Definitions(
             "sets_follow", target=dg.AssetSelection.all(), default_status=dg.DefaultSensorStatus.RUNNING
         ),
     ],
-    resources={"workspace": Workspace.of(load_settings())},
+    resources={"workspace": Workspace.of(load_settings()), "judge": JudgeService.of(load_settings())},
 )

@@ -1,11 +1,17 @@
-"""What the assets are handed: the store and the curation config, by path."""
+"""What the assets are handed: the store, the curation config, and the judge."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
 
-from assets.settings import Settings, load_config
+from assets.model_servers import end_servers, server_of
+from assets.settings import Settings, load_config, load_settings
 from pipeline.config import CurationConfig
+from pipeline.curation.judging import JudgePlace, open_judge
+from pipeline.curation.summary import Progress, silent
+from pipeline.judging.judge import Judge
 from pipeline.store import TableStore
 
 
@@ -30,3 +36,45 @@ class Workspace(dg.ConfigurableResource):
     def config(self) -> CurationConfig:
         """The curation config, read anew at each run, so that an edit needs no restart."""
         return load_config(None if self.config_path is None else Path(self.config_path))
+
+
+class JudgeService(dg.ConfigurableResource):
+    """The judge of a run: the endpoint the environment names, else a vLLM server of our own while the run lasts."""
+
+    base_url: str | None = None
+    """Shown in the UI; the key is not, and is read where it is used."""
+    model: str | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> "JudgeService":
+        """The judge that the environment names."""
+        return cls(base_url=settings.judge_base_url, model=settings.judge_model)
+
+    @contextmanager
+    def opened(
+        self, store: TableStore, config: CurationConfig, say: Progress = silent, *, read_only: bool = False
+    ) -> Iterator[Judge | None]:
+        """The judge over the store's verdicts, None where the configuration asks nobody. Nothing starts before it is asked."""
+        if not config.judge.enabled:
+            yield None
+            return
+        place = self._place(store)
+        key = repr((place, config.judge.server, config.judge.revision))
+        server = server_of(key, lambda: place.server(config.judge, say))
+        with open_judge(store, config.judge, server, read_only=read_only) as judge:
+            yield judge
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
+        """End the server with the run that started it."""
+        end_servers()
+
+    def _place(self, store: TableStore) -> JudgePlace:
+        settings = load_settings()
+        key = settings.judge_api_key
+        return JudgePlace(
+            cache=settings.cache,
+            logs=store.root / "state" / "logs",
+            base_url=self.base_url,
+            model=self.model,
+            api_key=None if key is None else key.get_secret_value(),
+        )

@@ -4,7 +4,7 @@ import os
 from datetime import date
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.config import CurationConfig
@@ -30,6 +30,15 @@ class Settings(BaseSettings):
     quiet_s: float = Field(default=60.0, ge=0)
     """Seconds a landed file must have been left alone before the sensor takes it as whole."""
 
+    judge_base_url: str | None = None
+    """OpenAI-compatible server of the judge, ending in /v1; none: a vLLM server of our own for the length of a run."""
+    judge_model: str | None = None
+    """Its model, None for the only one it serves."""
+    judge_api_key: SecretStr | None = None
+    """Its key, None where it asks for none."""
+    cache: Path = HOME / ".cache"
+    """What is made once for this machine: weights turned into a folder that vLLM loads, the lock of its server."""
+
     def config_path(self) -> Path | None:
         """The TOML file in force, None where every value is the default."""
         if self.config is not None:
@@ -48,7 +57,8 @@ def load_settings() -> Settings:
         )
         raise ConfigError(f"{faults}; unset or mend it") from error
     config = None if settings.config is None else settings.config.expanduser().resolve()
-    return settings.model_copy(update={"data": settings.data.expanduser().resolve(), "config": config})
+    places = {name: getattr(settings, name).expanduser().resolve() for name in ("data", "cache")}
+    return settings.model_copy(update={**places, "config": config})
 
 
 def load_config(path: Path | None) -> CurationConfig:

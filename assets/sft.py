@@ -1,16 +1,19 @@
 """From trajectories to the SFT set."""
 
+from functools import partial
+
 import dagster as dg
 
-from assets import checks
+from assets import checks, judging_checks
 from assets.metadata import reason_table
 from assets.partitions import DAYS
-from assets.resources import Workspace
+from assets.resources import JudgeService, Workspace
 from assets.writing import materialise_days
+from pipeline.curation.judged import write_judged
 from pipeline.curation.replayed import write_replayed
 from pipeline.curation.screened import write_screened
 from pipeline.curation.sft_set import write_sft_set
-from pipeline.schema import REPLAYED, SCREENED
+from pipeline.schema import JUDGED, REPLAYED, SCREENED
 
 WHEN_INPUTS_REST = (
     dg.AutomationCondition.any_deps_updated().since_last_handled()
@@ -48,6 +51,22 @@ def replayed(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mate
     return materialise_days(context, workspace, write_replayed, REPLAYED, key="trajectory_id")
 
 
+@dg.asset(
+    deps=["replayed"],
+    partitions_def=DAYS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    check_specs=[*checks.specs("judged"), judging_checks.drift_spec("judged")],
+    group_name="curation",
+    kinds={"python", "parquet"},
+    pool="judge",
+)
+def judged(context: dg.AssetExecutionContext, workspace: Workspace, judge: JudgeService) -> dg.MaterializeResult:
+    """Replayed rows with the judge's verdicts; what falls under the certified threshold is out or waits for a person."""
+    with judge.opened(workspace.store(), workspace.config(), context.log.info) as asked:
+        write = partial(write_judged, judge=asked)
+        return materialise_days(context, workspace, write, JUDGED, key="trajectory_id", more_checks=judging_checks.drift)
+
+
 class SnapshotDays(dg.Config):
     """The days a snapshot covers; none named: all there are."""
 
@@ -56,7 +75,7 @@ class SnapshotDays(dg.Config):
 
 
 @dg.asset(
-    deps=["replayed"],
+    deps=["judged"],
     automation_condition=WHEN_INPUTS_REST,
     backfill_policy=dg.BackfillPolicy.single_run(),  # without one, Dagster refuses a range of days with the set in it
     check_specs=[
@@ -64,6 +83,7 @@ class SnapshotDays(dg.Config):
         dg.AssetCheckSpec(
             "splits_share_no_task", asset="sft_set", blocking=True, description="No task is in train and in val."
         ),
+        judging_checks.promise_spec("sft_set"),
     ],
     group_name="sets",
     kinds={"parquet", "huggingface"},
@@ -98,5 +118,6 @@ def sft_set(context: dg.AssetExecutionContext, workspace: Workspace, config: Sna
                 passed=not snapshot.shared_tasks,
                 metadata={"shared_tasks": snapshot.shared_tasks[:20]},
             ),
+            judging_checks.promise(snapshot),
         ],
     )

@@ -13,6 +13,9 @@ from pipeline.curation.held_back import note_checks
 from pipeline.curation.summary import Progress, Summary
 from pipeline.store import TableStore
 
+MoreChecks = Callable[[TableStore, CurationConfig, list[Summary]], list[dg.AssetCheckResult]]
+"""Checks of one table beside those every table has; they do not hold a day back."""
+
 Write = Callable[..., Summary]
 """write_<asset>(store, day, config, *, progress) -> Summary."""
 
@@ -20,7 +23,7 @@ SAMPLE_COLUMNS = ("trajectory_id", "source", "format", "num_turns", "num_tool_ca
 
 
 def materialise_days(
-    context: dg.AssetExecutionContext, workspace: Workspace, write: Write, schema: checks.Schema, *, key: str
+    context: dg.AssetExecutionContext, workspace: Workspace, write: Write, schema: checks.Schema, *, key: str, more_checks: MoreChecks | None = None
 ) -> dg.MaterializeResult:
     """Write every partition of the run; counts and sample rows become metadata, checks are read back from disk."""
     store, config = workspace.store(), workspace.config()
@@ -38,7 +41,7 @@ def materialise_days(
         note_checks(store, summaries[0].asset, checks.failed_by_day(results, summaries))
     return dg.MaterializeResult(
         data_version=dg.DataVersion("-".join(versions)) if len(versions) == 1 else None,
-        check_results=results,
+        check_results=results + (more_checks(store, config, summaries) if more_checks is not None else []),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.processes import Stages
 from pipeline.config import CurationConfig
+from pipeline.curation.judged import write_judged
 from pipeline.curation.replayed import write_replayed
 from pipeline.curation.screened import write_screened
 from pipeline.curation.sft_set import write_sft_set
@@ -23,7 +24,7 @@ def main() -> None:
     stages = Stages()
     out = Path(sys.argv[1])
     (out / "raw").symlink_to(Path(sys.argv[2]).resolve())
-    # No tool is called again: datatrove has nothing of the kind, and benchmarks.sandbox measures what a call costs.
+    # No tool is called again and no judge asked: datatrove has nothing of the kind, and other benchmarks measure both.
     store, config = TableStore(out), CurationConfig(replay=ReplayConfig(environments={}))
     with stages.stage("trajectories"):
         write_trajectories(store, DAY, config)
@@ -31,6 +32,8 @@ def main() -> None:
         write_screened(store, DAY, config)
     with stages.stage("replayed"):
         write_replayed(store, DAY, config)
+    with stages.stage("judged"):
+        write_judged(store, DAY, config, judge=None)
     with stages.stage("sft_set"):
         write_sft_set(store, config)
     stages.write_report(out)

@@ -162,6 +162,12 @@ class CurationConfig(StrictModel):
         }
         if self.parse.tokenizer is not None:
             values["parse"]["tokenizer"] = _file_digest(Path(self.parse.tokenizer))
+        values["judge"]["labels"] = [_file_digest(Path(path)) for path in self.judge.labels]
+        if self.judge.calibration is not None:
+            values["judge"]["calibration"] = _file_digest(Path(self.judge.calibration))
+        if self.judge.rubrics is not None:
+            files = sorted(Path(self.judge.rubrics).rglob("*.toml"))
+            values["judge"]["rubrics"] = [_file_digest(path) for path in files]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
     def _with_paths_from(self, folder: Path) -> "CurationConfig":
@@ -172,7 +178,23 @@ class CurationConfig(StrictModel):
             update={
                 "contamination": self.contamination.model_copy(update={"benchmarks": benchmarks}),
                 "parse": self.parse.model_copy(update={"tokenizer": tokenizer}),
+                "judge": self._judge_with_paths_from(folder),
             }
+        )
+
+    def _judge_with_paths_from(self, folder: Path) -> JudgeConfig:
+        """The judge's configuration with every relative path anchored at `folder`; a model's name is no path."""
+        held = self.judge
+        weights = folder / held.server.model
+        server = held.server.model_copy(
+            update={
+                "model": str(weights) if weights.is_dir() else held.server.model,
+                "adapters": {name: str(folder / path) for name, path in held.server.adapters.items()},
+            }
+        )
+        named = {name: str(folder / path) for name in ("rubrics", "calibration") if (path := getattr(held, name))}
+        return held.model_copy(
+            update={"server": server, "labels": tuple(str(folder / path) for path in held.labels), **named}
         )
 
 

@@ -10,6 +10,7 @@ PipelineError
 ├── RubricError            a criterion's file cannot be used
 ├── LabelsError            a file of gold labels cannot be joined
 ├── CalibrationError       a calibration is missing, broken, or made for another judge
+├── JudgeReplyError        a judge's reply holds no verdict; asked again, then reason `judge_failed`
 ├── ModelServerError       a model server cannot be started or reached
 │   └── JudgeUnavailableError   the judge stopped answering; what it had judged is kept
 └── EnvironmentUnavailableError   an environment to replay in cannot be started on this machine
@@ -63,6 +64,10 @@ class LabelsError(PipelineError):
 
 class CalibrationError(PipelineError):
     """A calibration cannot be made from these labels, or cannot be read."""
+
+
+class JudgeReplyError(PipelineError):
+    """A reply is malformed, cut or another answer than yes or no; the message carries no word of it."""
 
 
 class ModelServerError(PipelineError):

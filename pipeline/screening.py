@@ -15,7 +15,7 @@ from pipeline.stages.tools import mark_bad_arguments, mark_undeclared_tool
 from pipeline.stages.truncated import mark_truncated
 from pipeline.stages.wrong_answer import mark_wrong_answer
 
-REVIEWS = {"trajectory_id": pl.String, "reason": pl.String, "answer": pl.String, "by": pl.String, "at": pl.String}
+REVIEWS = dict.fromkeys(("trajectory_id", "stage", "reason", "answer", "by", "at"), pl.String)
 
 
 def screen_rows(
@@ -48,17 +48,17 @@ def screen_rows(
     if benchmarks is not None:
         lf = mark_contaminated(lf, benchmarks)
     if reviews is not None and reviews.height:
-        lf = apply_reviews(lf, reviews)
+        lf = apply_reviews(lf, reviews, stage="screened")
     return lf.collect()
 
 
-def apply_reviews(lf: pl.LazyFrame, reviews: pl.DataFrame) -> pl.LazyFrame:
+def apply_reviews(lf: pl.LazyFrame, reviews: pl.DataFrame, *, stage: str) -> pl.LazyFrame:
     """Rows a person has answered for: kept ones have their reason lifted, dropped ones become `rejected`.
 
-    An answer holds for the reason it was given to; a row that is out for another reason now waits again.
+    An answer holds for the stage and the reason it was given to; a row that is out for another reason now waits again.
     Grain: one row per trajectory, kept, in order.
     """
-    answers = reviews.lazy().select("trajectory_id", _reason="reason", _answer="answer", _by="by", _at="at")
+    answers = reviews.lazy().filter(pl.col("stage") == stage).select("trajectory_id", _reason="reason", _answer="answer", _by="by", _at="at")
     rejected = pl.lit(Reason.REJECTED.value, REASON_DTYPE)
     told = pl.struct(was="_reason", by="_by", at="_at", evidence=pl.col("evidence")).struct.json_encode()
     dropped = pl.col("_answer") == "drop"

@@ -13,10 +13,13 @@ import pytest
 
 from assets.cli import main
 from pipeline.config import CurationConfig
+from pipeline.curation.judged import write_judged
 from pipeline.curation.prompts import write_prompts
+from pipeline.curation.prompts_judged import write_prompts_judged
 from pipeline.curation.replayed import write_replayed
 from pipeline.curation.screened import write_screened
 from pipeline.curation.trajectories import write_trajectories
+from pipeline.judging.judge import Judge
 from pipeline.store import TableStore
 
 CITIES = ("Lisbon", "Oslo", "Quito", "Hanoi", "Accra", "Turin", "Perth", "Tunis", "Bergen", "Lima", "Cork", "Pune")
@@ -82,11 +85,16 @@ def land_records(store: TableStore, day: str, records: Iterable[Any], *, name: s
     return put(store.root / "raw" / source / day / file, json_lines(records))
 
 
-def curate_days(store: TableStore, days: Sequence[str], config: CurationConfig | None = None) -> None:
-    """Run every partitioned stage of the days, in order, without Dagster."""
+def curate_days(
+    store: TableStore, days: Sequence[str], config: CurationConfig | None = None, *, judge: Judge | None = None
+) -> None:
+    """Run every partitioned stage of the days, in order, without Dagster; without a judge, nobody is asked."""
     for day in days:
-        for write in (write_trajectories, write_screened, write_replayed, write_prompts):
+        for write in (write_trajectories, write_screened, write_replayed):
             write(store, day, config or CurationConfig())
+        write_judged(store, day, config or CurationConfig(), judge=judge)
+        write_prompts(store, day, config or CurationConfig())
+        write_prompts_judged(store, day, config or CurationConfig(), judge=judge)
 
 
 def screened_rows(store: TableStore, day: str) -> dict[str, dict[str, Any]]:

@@ -48,9 +48,9 @@ def store(tmp_path_factory: pytest.TempPathFactory, config: CurationConfig) -> T
 
 @pytest.fixture(scope="module")
 def rows(store: TableStore) -> Rows:
-    """Every replayed row by its place in the landing zone."""
+    """Every judged row by its place in the landing zone."""
     columns = ("raw_path", "raw_index", "trajectory_id", "day", "source", "format", "reason", "spans", "prompt")
-    held = store.scan_days("replayed", store.days("replayed"))
+    held = store.scan_days("judged", store.days("judged"))
     assert held is not None
     found = held.select(columns).with_columns(pl.col("reason").cast(pl.String).fill_null("keep")).collect()
     return {(row["raw_path"], row["raw_index"]): row for row in found.to_dicts()}
@@ -62,8 +62,8 @@ def snapshot(store: TableStore, config: CurationConfig) -> Snapshot:
 
 
 def wanted(label: Label) -> str:
-    """What the stages up to replayed should say; faults that later stages find are kept by these."""
-    return label["expected"] if label["stage"] in SFT_CHAIN else "keep"
+    """What the deterministic stages should say; faults that a judge finds are kept where nobody is asked."""
+    return label["expected"] if label["stage"] in SFT_CHAIN and label["stage"] != "judged" else "keep"
 
 
 def place(label: Label) -> tuple[str, int]:
@@ -133,6 +133,8 @@ def test_the_funnel_adds_up_at_every_stage_and_day(labels: list[Label], store: T
         assert sum(funnel["trajectories"].values()) == landed
         assert sum(funnel["screened"].values()) == funnel["trajectories"]["keep"]
         assert sum(funnel["replayed"].values()) == funnel["screened"]["keep"]
+        assert sum(funnel["judged"].values()) == funnel["replayed"]["keep"]
+        assert sum(funnel["prompts_judged"].values()) == funnel["prompts"]["keep"]
     whole = funnel_of(store, days)
     assert sum(whole["trajectories"].values()) == len(labels)
     assert whole == {
@@ -151,4 +153,4 @@ def test_the_set_holds_exactly_what_was_kept(rows: Rows, snapshot: Snapshot) -> 
     written = pl.read_parquet(snapshot.folder / "data" / "*.parquet", columns=["trajectory_id"])
     kept = sorted(row["trajectory_id"] for row in rows.values() if row["reason"] == "keep")
     assert sorted(written["trajectory_id"].to_list()) == kept
-    assert snapshot.num_rows == len(kept) == snapshot.funnel["replayed"]["keep"]
+    assert snapshot.num_rows == len(kept) == snapshot.funnel["judged"]["keep"]

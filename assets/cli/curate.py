@@ -16,6 +16,7 @@ from assets.cli.materialise import (
     require_config,
     require_partitions,
 )
+from assets.model_servers import servers_held
 from assets.cli.show import console, funnel_table
 from pipeline.answers.reading import read_answers
 from pipeline.curation.funnel import funnel_of
@@ -56,8 +57,9 @@ def curate(paths: tuple[Path, ...], source: str | None, day: str | None, answers
 def run_days(store: TableStore, days: list[str], until: str) -> None:
     """Materialise the days in order, then the set, then name the later days this has made stale."""
     out = console()
-    for each in days:
-        materialise_day(each, until, out.print)
+    with servers_held():
+        for each in days:
+            materialise_day(each, until, out.print)
     if until == "sft_set":
         materialise_set(out.print)
     stale = [each for each, _ in stale_days(store)]

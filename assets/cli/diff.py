@@ -6,9 +6,10 @@ import click
 from rich.table import Table
 
 from assets.cli.days import days_within, parse_range
-from assets.cli.materialise import open_store
+from assets.cli.materialise import dagster_at_work, open_store
 from assets.cli.show import console
-from assets.settings import load_config
+from assets.model_servers import servers_held
+from assets.settings import load_config, load_settings
 from pipeline.curation.difference import differences
 
 _SHOWN = 40
@@ -26,7 +27,12 @@ def diff(config_a: Path, config_b: Path, span: str | None, everything: bool) -> 
     if not days:
         raise click.ClickException("no curated day there; run `toolwise curate PATH` first")
     a, b = (load_config(None if str(path) == "default" else path) for path in (config_a, config_b))
-    found = differences(store, days, a, b)
+    with dagster_at_work():
+        from assets.resources import JudgeService
+
+        judges = JudgeService.of(load_settings())
+    with servers_held():
+        found = differences(store, days, a, b, open_judge=lambda config: judges.opened(store, config, read_only=True))
     counts = (
         found.group_by("reason_a", "reason_b")
         .len()

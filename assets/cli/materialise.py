@@ -10,7 +10,7 @@ from assets.settings import ensure_dagster_home, load_config, load_settings
 from pipeline.config import CurationConfig
 from pipeline.store import TableStore
 
-STAGES = ("trajectories", "screened", "replayed", "prompts", "sft_set")
+STAGES = ("trajectories", "screened", "replayed", "judged", "prompts", "prompts_judged", "sft_set")
 """What `curate` runs, in order; `--until` names the last."""
 
 
@@ -56,9 +56,9 @@ def _run(names: Sequence[str], *, partition: str | None, say: Callable[[str], No
 
         from assets.abandoned import fail_abandoned_runs
         from assets.definitions import ASSETS
-        from assets.resources import Workspace
+        from assets.resources import JudgeService, Workspace
 
-        workspace = Workspace.of(load_settings())
+        settings = load_settings()
         with dg.DagsterInstance.get() as instance:
             fail_abandoned_runs(instance)
             say(f"materialising {', '.join(names)}" + (f" for {partition}" if partition else ""))
@@ -67,7 +67,7 @@ def _run(names: Sequence[str], *, partition: str | None, say: Callable[[str], No
                 selection=dg.AssetSelection.assets(*names),
                 partition_key=partition,
                 instance=instance,
-                resources={"workspace": workspace},
+                resources={"workspace": Workspace.of(settings), "judge": JudgeService.of(settings)},
                 raise_on_error=False,
                 run_config=_QUIET,
                 tags={"toolwise/by": "cli"},

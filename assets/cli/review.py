@@ -65,14 +65,14 @@ def _given(store: TableStore, keep: Iterable[str], drop: Iterable[str]) -> dict[
 
 def _answer_given(store: TableStore, rows: pl.DataFrame, given: dict[str, str], who: str) -> list[str]:
     """Record the answers named on the command line, new ones and changed ones; the day of each row they touch."""
-    asked = rows.select("trajectory_id", pl.col("reason").cast(pl.String))
-    before = read_reviews(store).select("trajectory_id", "reason")
+    asked = rows.select("trajectory_id", "stage", pl.col("reason").cast(pl.String))
+    before = read_reviews(store).select("trajectory_id", "stage", "reason")
     known = pl.concat([asked, before]).filter(pl.col("trajectory_id").is_in(list(given))).unique().sort(pl.all())
     unknown = sorted(set(given) - set(known["trajectory_id"].to_list()))
     if unknown:
         raise click.ClickException(f"not waiting for an answer: {', '.join(unknown)}; see `toolwise review --list`")
-    for trajectory_id, reason in known.iter_rows():
-        answer(store, trajectory_id, reason, given[trajectory_id], who)
+    for trajectory_id, stage, reason in known.iter_rows():
+        answer(store, trajectory_id, stage, reason, given[trajectory_id], who)
     held = store.scan_days("trajectories", store.days("trajectories"))
     if held is None:
         return []
@@ -82,10 +82,10 @@ def _answer_given(store: TableStore, rows: pl.DataFrame, given: dict[str, str], 
 def _ask_all(store: TableStore, rows: pl.DataFrame, who: str) -> list[str]:
     """Show the rows one by one and record what is answered; the day of each. A record of two days is asked for once."""
     out = console()
-    verdicts: dict[tuple[str, str], str] = {}
+    verdicts: dict[tuple[str, str, str], str] = {}
     days = []
     for row in rows.iter_rows(named=True):
-        asked = (row["trajectory_id"], row["reason"])
+        asked = (row["trajectory_id"], row["stage"], row["reason"])
         if asked not in verdicts:
             out.print(_head(row))
             out.print(escape(readable(store, row["day"], row["trajectory_id"])))

@@ -31,6 +31,8 @@ def _print(step: Step, say) -> None:  # noqa: ANN001  # rich's print has no usef
         say(escape(_call(call)))
         if call["difference"] and call["verdict"] != "match":
             say(escape("\n".join(f"        {line}" for line in call["difference"].splitlines())))
+    for verdict in step.verdicts:
+        say(escape(_verdict(verdict)))
     if step.evidence:
         say("    evidence: " + escape(orjson.dumps(step.evidence).decode()))
 
@@ -41,3 +43,13 @@ def _call(call: dict[str, object]) -> str:
     told = f": {call['detail']}" if call["detail"] else ""
     where = f"message {call['message_index']}{by}"
     return f"    call {call['step_index']} {call['tool_name']} ({where}) {call['verdict']}{told}"
+
+
+def _verdict(verdict: dict[str, object]) -> str:
+    """One line on what the judge said to one criterion."""
+    of_call = "" if verdict["step_index"] is None else f" of call {verdict['step_index']}"
+    if verdict["failure"] is not None:
+        return f"    {verdict['criterion']}{of_call}: no verdict, {verdict['failure']}"
+    calibrated = "uncalibrated" if verdict["probability"] is None else f"calibrated {verdict['probability']:.2f}"
+    version = verdict["rubric_version"]
+    return f"    {verdict['criterion']}{of_call}: score {verdict['score']:.2f}, {calibrated} (rubric {version})"

@@ -5,24 +5,37 @@ from pathlib import Path
 
 import polars as pl
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
 from pipeline.config import CurationConfig
+from pipeline.curation.judged_rows import Judging
 from pipeline.curation.replayed import open_pool, replay_rows
 from pipeline.curation.screened import finish_shards, screen_shards
 from pipeline.curation.summary import silent
 from pipeline.dedup.signatures import INDEX
+from pipeline.judging.judge import Judge
 from pipeline.privacy.redaction import redact_strings
 from pipeline.reviews import read_reviews
+from pipeline.screening import apply_reviews
 from pipeline.store import TableStore
 
 
-def differences(store: TableStore, days: list[str], a: CurationConfig, b: CurationConfig) -> pl.DataFrame:
+OpenJudge = Callable[[CurationConfig], AbstractContextManager[Judge | None]]
+"""Opens the judge of a configuration over the store's verdicts, read only."""
+
+
+def differences(
+    store: TableStore, days: list[str], a: CurationConfig, b: CurationConfig, *, open_judge: OpenJudge
+) -> pl.DataFrame:
     """The rows that end under another reason: day, trajectory_id, reason_a, reason_b (`keep` where in), evidence_a, _b.
 
-    Calls are taken from the cache of observations where it knows them, and made again where it does not.
+    Calls and verdicts are taken from the store's caches where they are known; calls are made again and judges asked
+    where they are not.
     Both configurations screen the whole range from its first day on, so that a row which only one of them keeps also
     shows what it does to its duplicates on later days. Days before the range take part as they were indexed.
     """
-    left, right = (_decide(store, days, config) for config in (a, b))
+    left, right = (_decide(store, days, config, open_judge) for config in (a, b))
     found = (
         left.join(right, on=["day", "trajectory_id"], how="full", coalesce=True, suffix="_b")
         .rename({"reason": "reason_a", "evidence": "evidence_a"})
@@ -33,7 +46,7 @@ def differences(store: TableStore, days: list[str], a: CurationConfig, b: Curati
     return found.with_columns(redact_strings(found[name]).alias(name) for name in ("evidence_a", "evidence_b"))
 
 
-def _decide(store: TableStore, days: list[str], config: CurationConfig) -> pl.DataFrame:
+def _decide(store: TableStore, days: list[str], config: CurationConfig, open_judge: OpenJudge) -> pl.DataFrame:
     """day, trajectory_id, reason and evidence of every row of the days under one configuration."""
     decided = []
     indexes = [store.scan("duplicate_index", day) for day in store.days("duplicate_index") if day < days[0]]
@@ -41,14 +54,20 @@ def _decide(store: TableStore, days: list[str], config: CurationConfig) -> pl.Da
     with (
         tempfile.TemporaryDirectory(prefix="toolwise-diff-") as folder,
         open_pool(store, config.replay, read_only=True) as pool,
+        open_judge(config) as judge,
     ):
+        judging = Judging.of(store, "trajectories", config, judge)
         for day in days:
             shards = store.shards("trajectories", day)
             screening = screen_shards(shards, day, config, reviews, Path(folder), silent)
             earlier = pl.concat(indexes) if indexes else pl.LazyFrame(schema=INDEX)
             for screened in finish_shards(screening, earlier, config):
-                marked, _ = replay_rows(screened.drop("evidence"), config, pool, reviews=reviews)
-                told = marked.with_columns(pl.coalesce("evidence", screened["evidence"]).alias("evidence"))
+                replayed, _ = replay_rows(screened.drop("evidence"), config, pool, reviews=reviews)
+                marked, _ = judging.mark(replayed.drop("evidence"))
+                if reviews.height:
+                    marked = apply_reviews(marked.lazy(), reviews, stage="judged").collect()
+                spoken = pl.coalesce(marked["evidence"], replayed["evidence"], screened["evidence"])
+                told = marked.with_columns(spoken.alias("evidence"))
                 decided.append(
                     told.select(
                         pl.lit(day).alias("day"),

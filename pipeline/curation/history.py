@@ -3,7 +3,7 @@
 import math
 
 from pipeline.config import BoundsConfig
-from pipeline.curation.funnel import SFT_CHAIN, given_counts
+from pipeline.curation.funnel import RL_CHAIN, SFT_CHAIN, before, given_counts
 from pipeline.frames import count_reasons
 from pipeline.reasons import Kind, Reason
 from pipeline.store import TableStore
@@ -11,7 +11,7 @@ from pipeline.store import TableStore
 _BEFORE_THE_STAGE = {Reason.NOT_A_TRACE.value, Reason.PURGED.value, Reason.NO_GROUND_TRUTH.value}
 """Rows that say nothing of the quality of a night's traces: no gate judged them, or their source records no truth."""
 
-_BEHIND_SCREENING = SFT_CHAIN[2:]
+_BEHIND_SCREENING = (*SFT_CHAIN[2:], *RL_CHAIN[1:])
 
 
 def drop_rate(counts: dict[str, int]) -> float | None:
@@ -26,7 +26,7 @@ def drop_rate(counts: dict[str, int]) -> float | None:
 def own_counts(store: TableStore, asset: str, day: str) -> dict[str, int]:
     """Rows by reason that a table's drop rate is made of: for stages behind the screening, those they were given."""
     if asset in _BEHIND_SCREENING:
-        return given_counts(store, asset, SFT_CHAIN[SFT_CHAIN.index(asset) - 1], [day])
+        return given_counts(store, asset, before(asset), [day])
     return count_reasons(store.scan(asset, day))
 
 

@@ -7,6 +7,7 @@ import orjson
 import polars as pl
 
 from pipeline.curation.funnel import SFT_CHAIN
+from pipeline.curation.judged import VERDICTS_ASSET
 from pipeline.curation.replayed import REPLAYS_ASSET
 from pipeline.errors import PipelineError
 from pipeline.export.snapshot import latest
@@ -35,6 +36,8 @@ class Step:
     stands: bool = True
     calls: list[dict[str, Any]] = field(default_factory=list)
     """What calling its tools again said, as REPLAYS has it; beside the stage that decided last."""
+    verdicts: list[dict[str, Any]] = field(default_factory=list)
+    """What the judge said, as VERDICTS has it; beside the stage that decided last."""
 
 
 def path_of(store: TableStore, trajectory_id: str) -> list[Step]:
@@ -58,7 +61,13 @@ def path_of(store: TableStore, trajectory_id: str) -> list[Step]:
                 break
             steps.append(Step(day, stage, found, None, None, facts=facts))
         if steps:
-            steps[-1] = replace(steps[-1], calls=_calls(store, day, found))
+            steps[-1] = replace(
+                steps[-1],
+                calls=_evidence_rows(store, REPLAYS_ASSET, day, "trajectory_id", found, order=("step_index",)),
+                verdicts=_evidence_rows(
+                    store, VERDICTS_ASSET, day, "subject_id", found, order=("criterion", "step_index")
+                ),
+            )
         steps += [_step(row, {}) for row in decisions if row["day"] == day and row["stage"] not in SFT_CHAIN]
         steps += [_step(row, {}, stands=False) for row in superseded if row["day"] == day]
     return steps + _sets(store, found)
@@ -98,11 +107,13 @@ def _table_row(store: TableStore, stage: str, day: str, trajectory_id: str) -> d
     return rows.row(0, named=True) if rows.height else None
 
 
-def _calls(store: TableStore, day: str, trajectory_id: str) -> list[dict[str, Any]]:
-    if not store.has(REPLAYS_ASSET, day):
+def _evidence_rows(
+    store: TableStore, asset: str, day: str, key: str, trajectory_id: str, *, order: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """What a table of evidence holds of the trajectory."""
+    if not store.has(asset, day):
         return []
-    rows = store.scan(REPLAYS_ASSET, day).filter(pl.col("trajectory_id") == trajectory_id).sort("step_index")
-    return rows.collect().to_dicts()
+    return store.scan(asset, day).filter(pl.col(key) == trajectory_id).sort(order).collect().to_dicts()
 
 
 def _facts(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Deleting a trajectory everywhere: landing zone, answers files, tables, ledger, reviews, snapshots.
+"""Deleting a trajectory everywhere: landing zone, answers files, tables, ledger, reviews, labels, caches, snapshots.
 
 The tombstone is written first: from then on no run reads the record again, so that a purge killed half way is finished
 by purging once more, and nothing it removed comes back. The table that ids are looked up in goes last.
@@ -15,12 +15,17 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from pipeline.config import ParseConfig
+from pipeline.curation.judged import VERDICTS_ASSET
+from pipeline.curation.judging import verdicts_path
 from pipeline.curation.path import resolve
+from pipeline.curation.prompts_judged import PROMPT_VERDICTS_ASSET
 from pipeline.curation.purge_answers import purge_answers
 from pipeline.curation.replayed import REPLAYS_ASSET, cache_path
 from pipeline.curation.staleness import INDEX_ASSET, PROMPT_INDEX
 from pipeline.curation.unfinished import remove_unfinished
 from pipeline.export.snapshot import read_manifest, snapshots, write_manifest
+from pipeline.judging.labels import forget_labels
+from pipeline.judging.verdict_cache import VerdictCache
 from pipeline.landing.erase import erase_records
 from pipeline.landing.identity import without_suffix
 from pipeline.landing.reading import read_records
@@ -34,7 +39,20 @@ from pipeline.tombstones import add_tombstones
 
 SETS = ("sft", "rl")
 _DEFAULT = ParseConfig()
-_TABLES = ("prompts", PROMPT_INDEX, REPLAYS_ASSET, "replayed", "screened", INDEX_ASSET, "trajectories")
+_NO_LIMIT = 2**62
+_TABLES = (
+    PROMPT_VERDICTS_ASSET,
+    "prompts_judged",
+    "prompts",
+    PROMPT_INDEX,
+    VERDICTS_ASSET,
+    "judged",
+    REPLAYS_ASSET,
+    "replayed",
+    "screened",
+    INDEX_ASSET,
+    "trajectories",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +84,7 @@ def purge(store: TableStore, trajectory_ids: Iterable[str], why: str, parse: Par
     forget_reviews(store, ids)
     _forget_ledger(store, ids, tasks)
     _forget_observations(store, ids)
+    _forget_verdicts(store, ids | orphans)
     touched = [folder.name for name in SETS for folder in snapshots(store, name) if _forget_rows(folder, ids)]
     forget_tasks(store, orphans)
     remove_unfinished(store, SETS)  # it may hold the rows
@@ -145,6 +164,15 @@ def _forget_observations(store: TableStore, ids: set[str]) -> None:
     if cache_path(store).exists():
         cache = ObservationCache(cache_path(store))
         cache.forget(sorted(ids))
+        cache.close()
+
+
+def _forget_verdicts(store: TableStore, subjects: set[str]) -> None:
+    """Take what judges and people said of the rows, and of the prompts made of them, out of cache and labels."""
+    forget_labels(store, subjects)
+    if verdicts_path(store).exists():
+        cache = VerdictCache(verdicts_path(store), max_bytes=_NO_LIMIT)
+        cache.forget(sorted(subjects))
         cache.close()
 
 

@@ -136,7 +136,7 @@ def replay_rows(
     if config.replay.mismatch == "repair":
         marked = mark_overlong(marked, config.length)  # a true observation may be a long one
     if reviews is not None and reviews.height:
-        marked = apply_reviews(marked, reviews)
+        marked = apply_reviews(marked, reviews, stage="replayed")
     return marked.collect(), replays
 
 

@@ -11,6 +11,7 @@ from pipeline import __version__
 from pipeline.config import CurationConfig
 from pipeline.curation.funnel import SFT_CHAIN, funnel_of
 from pipeline.curation.held_back import held_back
+from pipeline.curation.promise import Promise, promise_of
 from pipeline.curation.replayed import REPLAYS_ASSET
 from pipeline.curation.staleness import stale_days
 from pipeline.curation.summary import Progress, silent
@@ -36,6 +37,7 @@ class Snapshot:
     folder: Path
     rows_by_split: dict[str, int]
     funnel: dict[str, dict[str, int]]
+    promise: Promise
     shared_tasks: list[str] = field(default_factory=list)
 
     @property
@@ -62,31 +64,33 @@ def write_sft_set(
     last_day: str | None = None,
     progress: Progress = silent,
 ) -> Snapshot:
-    """Write the snapshot of the named days (default: all replayed ones), unless exactly it stands already.
+    """Write the snapshot of the named days (default: all judged ones), unless exactly it stands already.
 
     Days that a blocking check has stopped are left out, which the card says. The name holds the days and a hash over
     the bytes of every input, so that equal inputs meet the same snapshot.
-    Raises MissingTableError if no day of the range has been replayed and passed its checks.
+    A set whose promise the labels contradict is written and does not become the latest.
+    Raises MissingTableError if no day of the range has been judged and passed its checks.
     """
     stopped = held_back(store, SFT_CHAIN)
-    replayed = [day for day in store.days(LAST_STAGE) if (first_day or day) <= day <= (last_day or day)]
-    days = [day for day in replayed if day not in stopped]
-    left_out = {day: stopped[day] for day in replayed if day in stopped}
+    judged = [day for day in store.days(LAST_STAGE) if (first_day or day) <= day <= (last_day or day)]
+    days = [day for day in judged if day not in stopped]
+    left_out = {day: stopped[day] for day in judged if day in stopped}
     for day, checks in left_out.items():
         progress(f"sft_set: {day} is left out, it failed {', '.join(checks)}")
     if not days:
         raise MissingTableError(
-            f"sft_set: want a replayed day between {first_day or 'the first'} and {last_day or 'the last'}, found "
+            f"sft_set: want a judged day between {first_day or 'the first'} and {last_day or 'the last'}, found "
             + (f"only days that failed checks: {', '.join(left_out)}; mend them" if left_out else "none")
             + "; run `toolwise curate PATH` first"
         )
     splits = update_splits(store, config)
     inputs = {day: store.version(LAST_STAGE, day) for day in days}
     dealt = hashlib.sha256(splits.write_csv().encode()).hexdigest()[:12]
-    digest = hashlib.sha256(repr((inputs, sorted(left_out), dealt, EXPORT_VERSION)).encode()).hexdigest()[:12]
+    promise = promise_of(store, config, days)
+    digest = hashlib.sha256(repr((inputs, sorted(left_out), dealt, promise.told, EXPORT_VERSION)).encode()).hexdigest()[:12]
     name = f"{days[0]}_{days[-1]}_{digest}"
     funnel = {stage: counts for stage, counts in funnel_of(store, days).items() if stage in SFT_CHAIN}
-    with writing_snapshot(store, SET, name) as writer:
+    with writing_snapshot(store, SET, name, becomes_latest=promise.holds) as writer:
         if writer is not None:
             _fill(writer, store, days, splits)
             writer.finish()
@@ -97,11 +101,11 @@ def write_sft_set(
                 "splits": dealt,
                 **{f"{LAST_STAGE} {day}": version for day, version in inputs.items()},
             }
-            _describe(writer, store, days, left_out, funnel, versions)
+            _describe(writer, store, days, left_out, promise, funnel, versions)
     folder = snapshot_root(store, SET) / name
     manifest = read_manifest(folder)
     progress(f"sft_set: {sum(manifest['rows_by_split'].values())} rows in {folder}")
-    return Snapshot(name, folder, manifest["rows_by_split"], funnel, _shared_tasks(folder))
+    return Snapshot(name, folder, manifest["rows_by_split"], funnel, promise, _shared_tasks(folder))
 
 
 EXPORT_VERSION = "1"
@@ -136,6 +140,7 @@ def _describe(
     store: TableStore,
     days: list[str],
     left_out: dict[str, list[str]],
+    promise: Promise,
     funnel: dict[str, dict[str, int]],
     versions: dict[str, Any],
 ) -> None:
@@ -143,8 +148,8 @@ def _describe(
     rows = {split: writer.rows[split] for split in SPLIT_NAMES if split in writer.rows}
     stale = [day for day, _ in stale_days(store, SFT_CHAIN[1:]) if day in days]
     caveats = [
-        "No model has judged these rows and none has been attempted without tools: the gates behind this set are the "
-        "deterministic ones named in the funnel, and the re-execution of tool calls.",
+        promise.told,
+        "No row has been attempted without tools: a call in here may have been unnecessary.",
         _replayed_share(store, days),
         "`num_tokens` is an estimate unless the configuration names a tokenizer.",
         "Secrets and personal data with a recognisable form are replaced by `[REDACTED:…]`; names and postal addresses "

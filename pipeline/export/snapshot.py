@@ -68,8 +68,10 @@ def snapshots(store: TableStore, set_name: str) -> list[Path]:
 
 
 @contextmanager
-def writing_snapshot(store: TableStore, set_name: str, name: str) -> Iterator[SnapshotWriter | None]:
-    """A writer for the snapshot `name`, None where it stands already; either way it becomes the latest."""
+def writing_snapshot(
+    store: TableStore, set_name: str, name: str, *, becomes_latest: bool = True
+) -> Iterator[SnapshotWriter | None]:
+    """A writer for the snapshot `name`, None where it stands already; either way it becomes the latest if it may."""
     root = snapshot_root(store, set_name)
     target = root / name
     with store.lock(f"sets-{set_name}"):
@@ -86,7 +88,8 @@ def writing_snapshot(store: TableStore, set_name: str, name: str) -> Iterator[Sn
                 publish_folder(staging, target)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
-        _point(root / "latest", name)
+        if becomes_latest:
+            _point(root / "latest", name)
 
 
 def remove_unfinished_snapshots(store: TableStore, set_name: str) -> None:

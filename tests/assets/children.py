@@ -16,8 +16,8 @@ TOOLWISE = (sys.executable, "-m", "assets.cli")
 class Place:
     """A data root, a Dagster home with the committed dagster.yaml, and the environment that names them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.data, self.home = folder / "data", folder / "home"
+    def __init__(self, folder: Path, **variables: str) -> None:
+        self.data, self.home, self._variables = folder / "data", folder / "home", variables
         self.data.mkdir(parents=True)
         self.home.mkdir()
         (self.home / "dagster.yaml").symlink_to(CHECKOUT / "dagster.yaml")
@@ -25,9 +25,14 @@ class Place:
     @property
     def env(self) -> dict[str, str]:
         """The environment of the children; the landing sensor never finds a file old enough."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("TOOLWISE_", "DAGSTER_"))}
+        ours = ("TOOLWISE_", "DAGSTER_")
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith("TOOLWISE_JUDGE_") or not name.startswith(ours)
+        }
         named = {"TOOLWISE_DATA": str(self.data), "DAGSTER_HOME": str(self.home), "TOOLWISE_QUIET_S": "86400"}
-        return {**kept, **named, "OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1"}
+        return {**kept, **named, **self._variables, "OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1"}
 
     def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         """The running command; its output goes to files in the home."""

@@ -9,11 +9,12 @@ import dagster as dg
 import orjson
 
 from assets.definitions import ASSETS
-from assets.resources import Workspace
+from assets.resources import JudgeService, Workspace
+from assets.settings import load_settings
 from tests.curating import json_lines, price_chat, put
 
 DAY = "2025-03-01"
-PARTITIONED = ("trajectories", "screened", "replayed", "prompts")
+PARTITIONED = ("trajectories", "screened", "replayed", "judged", "prompts", "prompts_judged")
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
@@ -36,7 +37,10 @@ def materialise(
             partition_key=day,
             tags=dict(zip(_RANGE, span, strict=True)) if span else None,
             instance=kept,
-            resources={"workspace": Workspace(data=str(data), config_path=None if config is None else str(config))},
+            resources={
+                "workspace": Workspace(data=str(data), config_path=None if config is None else str(config)),
+                "judge": JudgeService.of(load_settings()),
+            },
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
@@ -68,13 +72,13 @@ def land_small_zone(data: Path, day: str = DAY, *, mark: str = "") -> None:
 
 
 def files_of(data: Path) -> dict[str, str]:
-    """Every file and link under a data root by its path, with the hash of its bytes; without lock files."""
+    """Every file and link under a data root by its path, with the hash of its bytes; without locks and caches."""
     found = {}
     for path in sorted(data.rglob("*")):
         name = path.relative_to(data).as_posix()
         if path.is_symlink():
             found[name] = f"-> {path.readlink()}"
-        elif path.is_file() and ".locks/" not in name:
+        elif path.is_file() and ".locks/" not in name and ".sqlite" not in name:
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 

@@ -16,6 +16,7 @@ from pipeline.config import CurationConfig
 from pipeline.curation.sft_set import write_sft_set
 from pipeline.export.snapshot import latest
 from pipeline.landing.zone import list_days, partition_files
+from tests.assets.runs import PARTITIONED
 from tests.curating import Toolwise, curate_days, json_lines, land_records, price_chat, put
 
 ONE, TWO = "2025-03-01", "2025-03-02"
@@ -87,15 +88,17 @@ def test_a_folder_shaped_as_the_landing_zone_keeps_sources_and_days(toolwise: To
         ("trajectories", {"trajectories"}),
         ("screened", {"trajectories", "screened"}),
         ("replayed", {"trajectories", "screened", "replayed"}),
-        ("prompts", {"trajectories", "screened", "replayed", "prompts"}),
-        ("sft_set", {"trajectories", "screened", "replayed", "prompts", "sft_set"}),
+        ("judged", set(PARTITIONED[:4])),
+        ("prompts", set(PARTITIONED[:5])),
+        ("prompts_judged", set(PARTITIONED)),
+        ("sft_set", {*PARTITIONED, "sft_set"}),
     ],
 )
 def test_until_names_the_last_stage_that_runs(
     toolwise: Toolwise, tmp_path: Path, until: str, written: set[str]
 ) -> None:
     toolwise.done("curate", traces(tmp_path), "--day", ONE, "--until", until)
-    tables = {asset for asset in ("trajectories", "screened", "replayed", "prompts") if toolwise.store.has(asset, ONE)}
+    tables = {asset for asset in PARTITIONED if toolwise.store.has(asset, ONE)}
     assert tables | ({"sft_set"} if latest(toolwise.store, "sft") else set()) == written
 
 

@@ -4,13 +4,16 @@ import dagster as dg
 
 from assets.definitions import defs
 from assets.partitions import DAYS
+from tests.assets.runs import PARTITIONED
 
 GRAPH = {
     "trajectories": {"raw"},
     "screened": {"trajectories"},
     "prompts": {"screened"},
     "replayed": {"screened"},
-    "sft_set": {"replayed"},
+    "judged": {"replayed"},
+    "prompts_judged": {"prompts"},
+    "sft_set": {"judged"},
 }
 
 
@@ -25,7 +28,7 @@ def test_asset_keys_and_dependencies_are_the_promised_ones() -> None:
 
 def test_every_curated_table_is_partitioned_by_day_and_takes_ranges_in_one_run() -> None:
     graph = defs.resolve_asset_graph()
-    for name in ("trajectories", "screened", "replayed", "prompts"):
+    for name in PARTITIONED:
         node = graph.get(dg.AssetKey(name))
         assert node.partitions_def == DAYS
         assert node.backfill_policy == dg.BackfillPolicy.single_run()
@@ -36,8 +39,9 @@ def test_every_check_of_a_table_blocks() -> None:
     graph = defs.resolve_asset_graph()
     found = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys if graph.get(key).blocking}
     names = {"rows_conserved", "not_empty", "schema_as_promised", "ids_unique", "drop_rate_in_bounds"}
-    wanted = {(table, name) for table in ("trajectories", "screened", "replayed", "prompts") for name in names}
-    assert found == wanted | {("sft_set", "not_empty"), ("sft_set", "splits_share_no_task")}
+    wanted = {(table, name) for table in PARTITIONED for name in names}
+    of_the_set = {"not_empty", "splits_share_no_task", "precision_as_promised"}
+    assert found == wanted | {("sft_set", name) for name in of_the_set}
 
 
 def test_the_nightly_schedule_and_every_sensor_run_without_being_switched_on() -> None:

@@ -121,7 +121,7 @@ def test_a_persons_answers_count_on_both_sides(store: TableStore) -> None:
     waiting = differences(store, [ONE], DEFAULT, careful)
     assert set(waiting["reason_b"]) == {"unknown_outcome"}
     first = waiting["trajectory_id"][0]
-    answer(store, first, "unknown_outcome", "keep", "ada")
+    answer(store, first, "screened", "unknown_outcome", "keep", "ada")
     left = differences(store, [ONE], DEFAULT, careful)
     assert set(left["trajectory_id"]) == set(waiting["trajectory_id"]) - {first}
 

@@ -28,14 +28,20 @@ def _land_a_long_day(data: Path) -> None:
         put(data / "raw" / "desk" / DAY / f"{number}.jsonl", json_lines(records))
 
 
+def _place(folder: Path) -> Place:
+    """A place where no judge is asked: the day is long, and test_judge_killed kills what asks one."""
+    config = put(folder / "toolwise.toml", b"[judge]\nenabled = false\n")
+    return Place(folder, TOOLWISE_CONFIG=str(config))
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Every file of a data root after one run from beginning to end."""
-    place = Place(tmp_path_factory.mktemp("undisturbed"))
+    place = _place(tmp_path_factory.mktemp("undisturbed"))
     _land_a_long_day(place.data)
     place.run(*CURATE)
     files = files_of(place.data)
-    assert len([name for name in files if name.startswith("tables/")]) == 7 * 2 + 4
+    assert len([name for name in files if name.startswith("tables/")]) == 11 * 2 + 6
     assert len([name for name in files if name.startswith("sets/sft/2025")]) == 4
     return files
 
@@ -60,7 +66,7 @@ def _writing_the_set(data: Path) -> list[Path]:
 def test_a_killed_run_and_a_rerun_end_as_one_undisturbed_run(
     tmp_path: Path, undisturbed: dict[str, str], moment: Callable[[Path], list[Path]]
 ) -> None:
-    place = Place(tmp_path)
+    place = _place(tmp_path)
     _land_a_long_day(place.data)
     _kill_in(place, moment)
     assert files_of(place.data) != undisturbed

@@ -94,7 +94,7 @@ def curated_world(root: Path) -> TableStore:
     curate_days(store, [TWO])
     write_sft_set(store, CurationConfig())
     curate_days(store, [ONE, TWO], CAREFUL)
-    answer(store, the_marked(store)[0], "suspected_personal_data", "keep", "tester")
+    answer(store, the_marked(store)[0], "screened", "suspected_personal_data", "keep", "tester")
     put(root / "tables" / ".staging" / f"screened-{THREE}" / "marked-00000.parquet", MARKER.encode())
     put(root / "sets" / "sft" / ".x.staging" / "data" / "train-00000.parquet", MARKER.encode())
     put(root / "raw" / "desk" / TWO / f".big.jsonl.{2**22 + 1}.tmp", MARKER.encode())
@@ -302,7 +302,7 @@ def test_the_search_finds_tables_that_were_not_removed(tmp_path: Path, monkeypat
     monkeypatch.setattr(TableStore, "remove", lambda *_: None)
     purging.purge(store, the_marked(store)[:1], "test")
     found = {path.split("/")[1] for path in held_in(tmp_path)}
-    assert found == {"desk", "prompts", "screened", "replayed", "trajectories", "sft"}
+    assert found == {"desk", "prompts", "prompts_judged", "screened", "replayed", "judged", "trajectories", "sft"}
 
 
 def test_the_command_leaves_nothing_in_the_data_root_nor_in_dagsters_home(toolwise: Toolwise) -> None:

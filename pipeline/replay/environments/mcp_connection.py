@@ -17,8 +17,8 @@ from anyio.from_thread import start_blocking_portal
 from mcp import Client, MCPError, StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
+from pipeline.processes.guardian import guarded
 from pipeline.replay.config import McpServer
-from pipeline.replay.environments.guardian import guarded
 
 START_S = 60.0
 """How long a server may take to answer at all."""

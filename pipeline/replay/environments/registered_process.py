@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from pipeline.processes.guardian import guarded
 from pipeline.replay.environments.channel import BrokenChannelError, Channel
-from pipeline.replay.environments.guardian import guarded
 
 START_S = 120.0
 """How long the class may take to load."""

@@ -12,11 +12,14 @@ from pipeline.config import AnswerGate, LengthGate, PrivacyGate, StructureGate, 
 from pipeline.dedup.benchmarks import ngrams_of
 from pipeline.dedup.lookup import MATCHES
 from pipeline.frames import EVIDENCE_DTYPE
+from pipeline.judging.config import JudgeConfig
+from pipeline.reasons import Reason
 from pipeline.replay.config import ReplayConfig
-from pipeline.schema import REPLAYS
+from pipeline.schema import JUDGED, REPLAYS, VERDICTS
 from pipeline.stages.contamination import mark_contaminated
 from pipeline.stages.duplicates import mark_duplicate, mark_near_duplicate
 from pipeline.stages.empty import mark_empty
+from pipeline.stages.judged import mark_broken_images, mark_judged
 from pipeline.stages.length import mark_overlong
 from pipeline.stages.pairing import mark_orphan_observation, mark_unpaired_call
 from pipeline.stages.privacy import find_spans, mark_personal_data, mark_secret, mark_unusable_truth
@@ -51,6 +54,8 @@ GATES: list[tuple[str, Gate]] = [
     ("contaminated", lambda lf: mark_contaminated(lf, NGRAMS)),
     ("duplicate", lambda lf: mark_duplicate(lf, MATCHED)),
     ("replayed", lambda lf: mark_replayed(lf, REPLAYED_CALLS, ReplayConfig(nondeterministic="review"))),
+    ("broken_images", lambda lf: mark_broken_images(lf, pl.LazyFrame({"subject_id": ["t1"], "fault": ["truncated"]}))),
+    ("judged", lambda lf: mark_some_judged(lf)),
     ("near_duplicate", lambda lf: mark_near_duplicate(lf, MATCHED)),
 ]
 
@@ -62,6 +67,23 @@ REPLAYED_CALLS = pl.LazyFrame(
     ],
     schema=REPLAYS,
 )
+SAID = pl.LazyFrame(
+    [
+        {"subject_id": "t0", "criterion": "grounded", "score": 0.1, "probability": 0.1},
+        {"subject_id": "t1", "criterion": "grounded", "failure": "HTTP 500"},
+    ],
+    schema=VERDICTS,
+)
+
+
+def mark_some_judged(lf: pl.LazyFrame) -> pl.LazyFrame:
+    """The gate over t0, which is bad, t1, of which a question failed, and others nothing is known of."""
+    rows = lf.with_columns(acceptance=pl.lit(0.3), decided_by=pl.lit("judge", JUDGED["decided_by"]))
+    reasons = {"grounded": Reason.UNGROUNDED}
+    marked = mark_judged(rows, SAID, reasons, JudgeConfig(), threshold=0.9, is_calibrated=True)
+    return marked.drop("acceptance", "decided_by")
+
+
 MATCHED = pl.DataFrame(
     [("t0", "duplicate", "2025-01-01", "x", 1.0), ("t1", "near_duplicate", "2025-01-01", "y", 0.9)],
     schema=MATCHES,

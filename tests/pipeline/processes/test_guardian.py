@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.replay.environments.guardian import STDERR_BYTES, guarded
+from pipeline.processes.guardian import STDERR_BYTES, guarded
 from tests.pipeline.replay.processes import is_gone, lives
 
 

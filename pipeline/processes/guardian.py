@@ -1,10 +1,12 @@
-"""Runs a command as `guardian.py GRACE_S KEEP PROGRAM [ARGUMENT ...]`; nothing the command started outlives it.
+"""Runs a command as `guardian.py GRACE_S KEEP ASK PROGRAM [ARGUMENT ...]`; nothing the command started outlives it.
 
 It is run as a script, with `python -I -S`, and imports the standard library only. The command shares its standard input
 and output. Once whoever holds the other end of the input closes it, or dies of whatever cause, the command has GRACE_S
 seconds to leave; then every process below is killed, those that left the process group too. SIGTERM kills at once.
-KEEP is `*`, or the names, parted by commas, of the environment variables that the command gets to see. The end of what
-it wrote to its standard error is passed on when it ends, so that an endless log fills nothing.
+KEEP is `*`, or the names, parted by commas, of the environment variables that the command gets to see. ASK is the
+number of a signal the command gets when its grace begins, 0 for one that heeds the end of its input. The end of what
+it wrote to its standard error is passed on when it ends, so that an endless log fills nothing. Descriptors that the
+guardian was handed, such as a lock's, stay its own: they are let go when nothing of the command is left.
 """
 
 import ctypes
@@ -34,10 +36,12 @@ def _terminated(_signal: int, _frame: FrameType | None) -> None:
     raise _TerminatedError
 
 
-def guarded(command: Sequence[str], *, grace_s: float, keep: Sequence[str] | None = None) -> list[str]:
+def guarded(
+    command: Sequence[str], *, grace_s: float, keep: Sequence[str] | None = None, ask: signal.Signals | None = None
+) -> list[str]:
     """The command line that runs `command` under a guardian; `keep` None: it sees the whole environment."""
     seen = "*" if keep is None else ",".join(keep)
-    return [sys.executable, "-I", "-S", __file__, str(grace_s), seen, *command]
+    return [sys.executable, "-I", "-S", __file__, str(grace_s), seen, str(int(ask or 0)), *command]
 
 
 def start(command: list[str], environment: dict[str, str]) -> tuple[int, int]:
@@ -52,7 +56,7 @@ def start(command: list[str], environment: dict[str, str]) -> tuple[int, int]:
             # The second line of defence, should somebody kill the guardian itself.
             libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             os.dup2(errors_in, 2)
-            os.closerange(3, 64)
+            os.closerange(3, max(int(held.name) for held in os.scandir("/proc/self/fd")) + 1)
             os.execvpe(command[0], command, environment)
         except OSError as error:
             os.write(2, f"{command[0]}: {error.strerror}\n".encode())
@@ -113,7 +117,7 @@ def kill_all() -> None:
         time.sleep(0.005)
 
 
-def watch(pid: int, errors: int, grace_s: float, tail: bytearray) -> int:
+def watch(pid: int, errors: int, grace_s: float, ask: int, tail: bytearray) -> int:
     """The exit status of the command, once it has ended by itself or had to; its last errors are added to `tail`."""
     parent = os.getppid()
     woken, wake = os.pipe()
@@ -136,6 +140,8 @@ def watch(pid: int, errors: int, grace_s: float, tail: bytearray) -> int:
             if descriptor == 0 and event:
                 poll.unregister(0)
                 until = time.monotonic() + grace_s
+                if ask:
+                    os.kill(pid, ask)  # not reaped yet, so the id is still its own
             elif descriptor == woken:
                 os.read(woken, 512)
             elif descriptor == errors and not _keep(errors, tail):
@@ -155,7 +161,7 @@ def _keep(errors: int, tail: bytearray) -> bool:
 
 def main() -> None:
     """Run the command of the command line."""
-    grace_s, keep, *command = sys.argv[1:]
+    grace_s, keep, ask, *command = sys.argv[1:]
     environment = dict(os.environ)
     if keep != "*":
         kept = keep.split(",")
@@ -164,7 +170,7 @@ def main() -> None:
     tail = bytearray()
     try:
         signal.signal(signal.SIGTERM, _terminated)
-        status = watch(pid, errors, float(grace_s), tail)
+        status = watch(pid, errors, float(grace_s), int(ask), tail)
     except _TerminatedError:
         status = 128 + signal.SIGTERM
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

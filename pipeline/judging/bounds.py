@@ -1,0 +1,58 @@
+"""How sure a precision is: exact one-sided tests and bounds from labels that count the same."""
+
+from functools import lru_cache
+
+import numpy as np
+from scipy.special import bdtr, bdtrik, betaincinv
+
+
+def least_labels(target: float, delta: float) -> int:
+    """Labels needed to certify `target` at error `delta` when every one of them is right: 59 for 0.95 at 0.05."""
+    return int(efficient_counts(target, delta, 1)[0])
+
+
+def power_of_two(number: int) -> int:
+    """The next power of two above a number, 64 at least: tables are made up to it, so that few are made."""
+    return 2 ** max(number.bit_length(), 6)
+
+
+@lru_cache(maxsize=64)
+def efficient_counts(target: float, delta: float, most: int) -> np.ndarray:
+    """The fewest labels that pass with 0, 1, 2, … wrong ones, int64, up to the first count of at least `most`.
+
+    Between two of them one more label helps nothing: tests belong at these counts.
+    """
+    counts: list[int] = []
+    start = 1
+    while not counts or counts[-1] < most:
+        span = np.arange(start, start + max(2 * start, 64))
+        passing = span[bdtr(len(counts), span, 1 - target) <= delta]
+        if len(passing):
+            counts.append(int(passing[0]))
+        start = int(passing[0]) if len(passing) else int(span[-1])
+    return np.array(counts)
+
+
+def binomial_passes(wrong: np.ndarray, count: np.ndarray, *, allowed: np.ndarray, delta: float) -> np.ndarray:
+    """Whether so few wrong of `count` have a chance of at most `delta` where a share `allowed` or more is wrong: exact."""
+    chance = bdtr(np.minimum(wrong, np.maximum(count, 1)), np.maximum(count, 1), np.clip(allowed, 0, 1))
+    return (count > 0) & (allowed > 0) & (chance <= delta)
+
+
+def most_wrong(count: np.ndarray, *, allowed: np.ndarray, delta: float) -> np.ndarray:
+    """The most wrong ones of `count` that pass, -1 where not even none does."""
+    held, share = np.maximum(count, 1), np.clip(allowed, 1e-12, 1 - 1e-12)
+    near = np.floor(np.nan_to_num(bdtrik(delta, held, share)))
+    most = np.select([bdtr(near + step, held, share) <= delta for step in (1, 0)], [near + 1, near], near - 1)
+    possible = binomial_passes(np.zeros_like(held), count, allowed=allowed, delta=delta)
+    return np.where(possible, np.clip(most, 0, held), -1)
+
+
+def clopper_pearson(wrong: np.ndarray, count: np.ndarray, *, delta: float) -> np.ndarray:
+    """Precision that is exceeded with confidence 1 - `delta`: exact; 0 where none is right.
+
+    Source: Clopper and Pearson 1934, one-sided.
+    """
+    right = np.asarray(count, float) - wrong
+    bound = betaincinv(np.maximum(right, 1), np.asarray(wrong, float) + 1, delta)
+    return np.where(right > 0, bound, 0.0)

@@ -1,0 +1,43 @@
+"""What became of the labels that a calibration was given."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Labelled rows, by what became of them, and the questions asked about those that reached the judge."""
+
+    given: int
+    """Rows with a label of this rubric."""
+    undecided: int
+    """Of these, rows a person could say nothing of."""
+    outdated: int
+    """Rows labelled under a criterion that has changed its meaning since, or is not asked."""
+    missing: int
+    """Rows that no table of the days searched holds."""
+    out_before: int
+    """Rows that an earlier gate put out: what the judge never sees says nothing of it."""
+    failed: int
+    """Rows of which a question failed; a failure is no verdict, so they are left out."""
+    used: int
+    """Rows the calibration rests on."""
+    questions: int
+    failures: dict[str, int]
+    """Failed questions by what went wrong."""
+
+    @property
+    def told_failures(self) -> str:
+        """Failed questions in words."""
+        return ", ".join(f"{number:,} {failure}" for failure, number in self.failures.items()) or "no failure"
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Rows not used, by why; only what occurred."""
+        told = {
+            "cannot tell": self.undecided,
+            "labelled for another meaning of a criterion": self.outdated,
+            "not in the tables of these days": self.missing,
+            "out before the judge": self.out_before,
+            "the judge failed on them": self.failed,
+        }
+        return {why: number for why, number in told.items() if number}

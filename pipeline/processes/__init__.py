@@ -1,0 +1,1 @@
+"""Processes of ours, whoever starts them."""
