@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-SIZE = 200_000
+SIZE = 100_000
 """Rows of a population: its precision above any threshold is a number, not an estimate."""
 
 
@@ -67,7 +67,7 @@ def _expit(odds: np.ndarray) -> np.ndarray:
 def _shifted(odds: np.ndarray, share: float) -> np.ndarray:
     """Probabilities with these log odds, moved so that their mean is `share`."""
     low, high = -20.0, 20.0
-    for _ in range(60):
+    for _ in range(40):
         middle = (low + high) / 2
         low, high = (middle, high) if _expit(odds + middle).mean() < share else (low, middle)
     return _expit(odds + low)
@@ -113,9 +113,13 @@ def discrete(share: float) -> Callable[[np.random.Generator], Population]:
     return make
 
 
-def useless(rng: np.random.Generator) -> Population:
-    """Scores that tell nothing, precision just under the target."""
-    return Population(rng.random(SIZE), _exactly(rng, np.full(SIZE, 0.945), 0.945))
+def useless(share: float) -> Callable[[np.random.Generator], Population]:
+    """Scores that tell nothing, the same precision everywhere."""
+
+    def make(rng: np.random.Generator) -> Population:
+        return Population(rng.random(SIZE), _exactly(rng, np.full(SIZE, share), share))
+
+    return make
 
 
 def one_task(rng: np.random.Generator) -> Population:
@@ -123,7 +127,7 @@ def one_task(rng: np.random.Generator) -> Population:
     probability = _shifted(1.8 * rng.standard_normal(SIZE), 0.945)
     in_one = np.arange(SIZE) < SIZE * 2 // 5
     scores = probability.copy()
-    probability = np.where(in_one, probability - 0.02, np.minimum(probability + 0.02 * 2 / 3, 1))
+    probability = np.where(in_one, probability - 0.02, probability + 0.02 * 2 / 3)
     correct = _exactly(rng, np.clip(probability, 0, 1), 0.945)
     return Population(scores, correct, np.where(in_one, 0, np.arange(SIZE)))
 
@@ -211,9 +215,10 @@ def stratified(rng: np.random.Generator, held: Population, num_labels: int) -> L
 
 WORLDS = (
     World("informative", "scores are the true probability, 80% right", 1200, informative(0.8, 2.5), rows),
-    World("few good", "scores are the true probability, 30% right", 2400, informative(0.3, 4.0), rows),
-    World("overconfident", "scores pushed to the ends, 2% of the rows wrongly at the top", 2400, overconfident, rows),
-    World("useless", "scores tell nothing, precision 0.945 everywhere", 600, useless, rows, is_learnable=False),
+    World("few good", "scores are the true probability, 30% right", 8000, informative(0.3, 4.0), rows),
+    World("overconfident", "scores pushed to the ends, 2% of the rows wrongly at the top", 4000, overconfident, rows),
+    World("useless", "scores tell nothing, precision 0.945 everywhere", 600, useless(0.945), rows, is_learnable=False),
+    World("useless, a hair under", "the same at 0.949", 2000, useless(0.949), rows, is_learnable=False),
     World("just under", "keeping all has precision 0.945", 600, informative(0.945, 1.5), rows),
     World("just under, 150 labels", "the same, few labels", 150, informative(0.945, 1.5), rows, is_learnable=False),
     World("eight scores", "only eight different scores, keeping all has 0.945", 600, discrete(0.945), rows),
@@ -240,5 +245,5 @@ WORLDS = (
         sized(0.945, alike=0.5, spread=1.5),
         whole_tasks,
     ),
-    World("stratified", "better half of scores labelled four times as often", 1200, informative(0.8, 2.5), stratified),
+    World("stratified", "better half of scores labelled four times as often", 1600, informative(0.8, 2.5), stratified),
 )

@@ -1,4 +1,4 @@
-"""What was computed once and is kept, in one SQLite file: a killed run goes on where it was, a backfill repeats nothing.
+"""What was computed once, in one SQLite file: a killed run goes on where it was, a backfill repeats nothing.
 
 An entry lies under a key that covers everything its value depends on. It is written the moment it is known, so that
 kill -9 loses what was in flight and nothing else. Entries know which subjects asked for them, so that a purge finds

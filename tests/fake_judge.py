@@ -212,16 +212,21 @@ class FakeJudge:
         self.most_concurrent = max(self.most_concurrent, self._concurrent)
         try:
             await asyncio.sleep(self.latency_s)
+            if self._is_over():
+                raise ConnectionResetError
             if fault is not None:
                 self.injected[fault] += 1
                 return await self._fail(fault, body, writer)
+            self.num_answers += 1
             await _write(writer, 200, orjson.dumps(completion(body, self.probability(body["messages"]))))
         finally:
             self._concurrent -= 1
-        self.num_answers += 1
-        if self.die_after is not None and self.num_answers >= self.die_after and self._ended is not None:
+        if self._is_over() and self._ended is not None:
             self._ended.set()
         return True
+
+    def _is_over(self) -> bool:
+        return self.die_after is not None and self.num_answers >= self.die_after
 
     def _page(self, path: str) -> tuple[int, bytes]:
         if path == "/health":

@@ -21,7 +21,7 @@ from assets.cli.show import console, funnel_table
 from pipeline.answers.reading import read_answers
 from pipeline.curation.funnel import funnel_of
 from pipeline.curation.staleness import stale_days
-from pipeline.export.snapshot import latest
+from pipeline.export.snapshot import latest, read_manifest
 from pipeline.landing.zone import land, landed_days, list_days
 from pipeline.store import TableStore
 
@@ -76,6 +76,7 @@ def say_where(store: TableStore, until: str) -> None:
     out.print(f"tables: {store.tables}")
     snapshot = latest(store, "sft")
     if until == "sft_set" and snapshot is not None:
+        out.print(read_manifest(snapshot)["promise"], markup=False)
         out.print(f"SFT set: {snapshot}  (pointer: {store.root / 'sets' / 'sft' / 'latest'})")
     out.print("why a row is out: toolwise why TRAJECTORY_ID    the UI: make ui")
 

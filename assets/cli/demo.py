@@ -7,7 +7,7 @@ import click
 from assets.cli.curate import run_days, say_where
 from assets.cli.materialise import open_store, require_config
 from assets.cli.show import console, funnel_table
-from assets.settings import HOME, use_config
+from assets.settings import HOME, load_settings, use_config
 from pipeline.config import CurationConfig
 from pipeline.curation.funnel import funnel_of
 from pipeline.errors import SandboxUnavailableError
@@ -20,6 +20,8 @@ from pipeline.replay.sandbox.canaries import require_isolation
 def demo() -> None:
     """Curate the sample traces in examples/ and print the funnel."""
     started = time.monotonic()
+    if load_settings().config is None:
+        use_config(HOME / "examples" / "toolwise.toml")
     store = open_store()
     out = console()
     for lack in _lacks(require_config()):

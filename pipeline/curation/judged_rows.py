@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from pipeline.config import CurationConfig
-from pipeline.curation.calibrating import InForce, read_calibration
+from pipeline.curation.calibrating import InForce, keep_calibration, read_calibration
 from pipeline.curation.summary import Progress, silent
 from pipeline.errors import JudgeUnavailableError
 from pipeline.judging.config import JudgeConfig
@@ -71,6 +71,8 @@ class Judging:
         in_force = read_calibration(store, config.judge, rubric, identity, criteria)
         versions = {f"rubric {each.name}": each.rubric_version for each in criteria}
         held = in_force.calibration
+        if held is not None:
+            keep_calibration(store, held)
         versions |= {"judge": identity, "calibration": "none" if held is None else held.digest}
         return cls(rubric, config.judge, judge, criteria, in_force, versions)
 

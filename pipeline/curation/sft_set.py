@@ -169,7 +169,8 @@ def _describe(
         versions=versions,
     )
     write_file(writer.folder / "README.md", text.encode())
-    write_manifest(writer.folder, {"days": days, "rows_by_split": rows, "funnel": funnel, "versions": versions})
+    facts = {"days": days, "rows_by_split": rows, "funnel": funnel, "promise": promise.told, "versions": versions}
+    write_manifest(writer.folder, facts)
 
 
 def _replayed_share(store: TableStore, days: list[str]) -> str:

@@ -3,12 +3,16 @@
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import bdtr, bdtrik, betaincinv
+from scipy.special import bdtr, bdtrc, betaincinv
 
 
 def least_labels(target: float, delta: float) -> int:
     """Labels needed to certify `target` at error `delta` when every one of them is right: 59 for 0.95 at 0.05."""
     return int(efficient_counts(target, delta, 1)[0])
+
+
+_STRIDE = 4
+"""Counts lie a little over 1 / (1 - target) apart; the next one is sought so many times as far ahead."""
 
 
 def power_of_two(number: int) -> int:
@@ -23,9 +27,9 @@ def efficient_counts(target: float, delta: float, most: int) -> np.ndarray:
     Between two of them one more label helps nothing: tests belong at these counts.
     """
     counts: list[int] = []
-    start = 1
+    start, step = 1, int(np.ceil(_STRIDE / (1 - target)))
     while not counts or counts[-1] < most:
-        span = np.arange(start, start + max(2 * start, 64))
+        span = np.arange(start, start + step)
         passing = span[bdtr(len(counts), span, 1 - target) <= delta]
         if len(passing):
             counts.append(int(passing[0]))
@@ -34,18 +38,15 @@ def efficient_counts(target: float, delta: float, most: int) -> np.ndarray:
 
 
 def binomial_passes(wrong: np.ndarray, count: np.ndarray, *, allowed: np.ndarray, delta: float) -> np.ndarray:
-    """Whether so few wrong of `count` have a chance of at most `delta` where a share `allowed` or more is wrong: exact."""
+    """Whether so few wrong of `count` have a chance of at most `delta` where a share `allowed` is wrong: exact."""
     chance = bdtr(np.minimum(wrong, np.maximum(count, 1)), np.maximum(count, 1), np.clip(allowed, 0, 1))
     return (count > 0) & (allowed > 0) & (chance <= delta)
 
 
-def most_wrong(count: np.ndarray, *, allowed: np.ndarray, delta: float) -> np.ndarray:
-    """The most wrong ones of `count` that pass, -1 where not even none does."""
-    held, share = np.maximum(count, 1), np.clip(allowed, 1e-12, 1 - 1e-12)
-    near = np.floor(np.nan_to_num(bdtrik(delta, held, share)))
-    most = np.select([bdtr(near + step, held, share) <= delta for step in (1, 0)], [near + 1, near], near - 1)
-    possible = binomial_passes(np.zeros_like(held), count, allowed=allowed, delta=delta)
-    return np.where(possible, np.clip(most, 0, held), -1)
+def binomial_refutes(wrong: np.ndarray, count: np.ndarray, *, allowed: np.ndarray, delta: float) -> np.ndarray:
+    """Whether so many wrong of `count` have a chance of at most `delta` where a share `allowed` is wrong: exact."""
+    chance = bdtrc(np.maximum(wrong - 1, 0), np.maximum(count, 1), np.clip(allowed, 0, 1))
+    return (wrong > 0) & (chance <= delta)
 
 
 def clopper_pearson(wrong: np.ndarray, count: np.ndarray, *, delta: float) -> np.ndarray:

@@ -11,6 +11,8 @@ from pipeline.strict import StrictModel
 
 _FEWEST_FOR_A_GUESS = 20
 """Labels kept from which a precision is guessed when more labels are asked for."""
+_MORE = 0.1
+"""Share of the labels given that is asked for at least, where it was chance that spoke against these."""
 _ASKED = np.unique(np.geomspace(10, 20_000, 300).astype(int))
 """Numbers of labels above a threshold that one would ask for."""
 
@@ -105,8 +107,8 @@ def certify(
     the whole error, because a wrong threshold is only ever accepted after the first wrong one was. The grid is fixed
     by scores, weights and the number of labels, never by answers: thresholds that keep just as many labels as pass
     with 0, 1, 2, … wrong. One wrong label among the first 59 would end a way that starts there, so it starts at a
-    sixth of the labels; a fifth of the error is set aside for a start at a sixteenth, for judges that can only vouch
-    for a small part. What a start has not lost passes on to the next (the fallback procedure).
+    quarter of the labels. With labels to spare there are three starts that share the error, at a sixteenth, a quarter
+    and a half; what a start has not lost when it comes to the next is spent there again (the fallback procedure).
 
     Scores float64 [N], higher is better, none NaN; correct bool [N]; weights float64 [N], above 0, None: all equal;
     tasks [N] of any type, None: a task each; chosen bool [N]: the label that speaks for its task, one in each.
@@ -177,7 +179,9 @@ def supports(
 ) -> Support:
     """Whether labels known today still support the promise at the certificate's threshold.
 
-    Supported: their bound is at the target or above. Contradicted: it is not. Too few: not even if all were right.
+    Supported: their bound is at the target or above. Contradicted: it is not, though they are as many as the
+    certificate rests on; or they are fewer, and show by themselves, at the same confidence, that precision is under the
+    target. Too few: neither.
 
     Looking again and again does no harm to the promise: a set passes only if the threshold was certified once and
     the labels of today agree, so a wrong threshold is never likelier to pass than on the day it was certified. It
@@ -190,10 +194,11 @@ def supports(
     if threshold is None or min(end[0] for end in ends) == 0:
         return Support(verdict="too_few", num_labels=0, num_wrong=0, precision=None, bound=0.0)
     passed = all(view.passes(end, delta)[0] for view, end in zip(views, ends, strict=True))
-    enough = all(view.tolerates(end, delta)[0] >= 0 for view, end in zip(views, ends, strict=True))
     point = _point(views, threshold, confidence, is_certified=passed)
+    as_many = certificate.kept is not None and point.num_labels >= certificate.kept.num_labels
+    contradicted = as_many or any(view.refutes(int(end[0]), delta) for view, end in zip(views, ends, strict=True))
     return Support(
-        verdict="supported" if passed else "contradicted" if enough else "too_few",
+        verdict="supported" if passed else "contradicted" if contradicted else "too_few",
         num_labels=point.num_labels,
         num_wrong=point.num_wrong,
         precision=point.precision,
@@ -246,4 +251,4 @@ def _more_of(view: View, target: float, delta: float) -> int | None:
     enough = binomial_passes(np.floor(wrong + np.sqrt(wrong)), _ASKED + 0 * wrong, allowed=allowed, delta=delta)
     counts = np.where(enough.any(axis=1), _ASKED[enough.argmax(axis=1)], np.inf)
     needed = counts * given / effective[told] - given
-    return int(np.ceil(max(needed.min(), 1.0))) if np.isfinite(needed).any() else None
+    return int(np.ceil(max(needed.min(), given * _MORE))) if np.isfinite(needed).any() else None

@@ -146,7 +146,7 @@ class _Design:
             scale = _rounded(float(values.std())) if len(values) else 0.0
             if scale <= 0 or np.ptp(values) == 0:
                 continue
-            cuts = sorted({_rounded(float(np.quantile(values, at))) for at in _CUTS}) if len(values) >= _BINS_FROM else []
+            cuts = sorted(set(map(_rounded, np.quantile(values, _CUTS)))) if len(values) >= _BINS_FROM else []
             cuts = [cut for cut in cuts if (values > cut).any() and (values <= cut).any()]
             steps = (0.0,) * len(cuts)
             mean = _rounded(float(values.mean()))
@@ -225,9 +225,9 @@ def _log_loss(odds: np.ndarray, answers: np.ndarray, weights: np.ndarray) -> flo
 
 
 def _folds(groups: np.ndarray, answers: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Row indices to fit on and to leave out, five times or as often as there are groups; yes and no groups dealt evenly.
+    """Row indices to fit on and to leave out, five times or as often as there are groups; nothing for a single group.
 
-    Nothing for a single group.
+    Groups of yes and groups of no are dealt evenly.
     """
     names, member = np.unique(groups, return_inverse=True)
     if len(names) < 2:

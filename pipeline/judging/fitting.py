@@ -98,7 +98,11 @@ def _fit_classifier(
     if calibrator.kind == "flat":
         return None
     probability = pl.Series("probability", calibrator.apply(crossed), pl.Float64)
-    return fit_classifier(told, correct, weights), calibrator, held.select(known.columns).with_columns(probability)
+    return (
+        fit_classifier(told, correct, weights, groups=groups),
+        calibrator,
+        held.select(known.columns).with_columns(probability),
+    )
 
 
 def _fit_joint(held: pl.DataFrame) -> JointModel:

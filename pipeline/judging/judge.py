@@ -50,8 +50,9 @@ class _Open:
 
 @dataclass(slots=True)
 class _Connection:
-    """What lives as long as the server is asked."""
+    """What lives as long as the server stays where it is."""
 
+    endpoint: Endpoint
     client: ChatClient
     watch: Watch
     asker: Asker
@@ -65,6 +66,8 @@ class Judge:
     def __init__(self, server: ModelServer, config: JudgeConfig, cache: VerdictCache | None = None) -> None:
         self.num_asked = 0
         """Questions that went to the model."""
+        self.num_requests = 0
+        """Requests made, further attempts included."""
         self.num_cached = 0
         """Questions answered from the cache."""
         self.down: str | None = None
@@ -94,11 +97,6 @@ class Judge:
         way += [] if self._config.logprobs else ["no-logprobs"]
         return "+".join([self._server.identity, *way])
 
-    @property
-    def num_requests(self) -> int:
-        """Requests made, further attempts included."""
-        return 0 if self._connection is None else self._connection.asker.num_requests
-
     def ask(self, questions: Sequence[Question], *, progress: Callable[[str], None] = _silent) -> list[Reply]:
         """One reply per question, in order; what fails is a reply with a failure. Equal questions are asked once.
 
@@ -123,9 +121,7 @@ class Judge:
                 self._thread.start(self._connection.client.close()).result()
             self._thread.close()
 
-    def _ask_all(
-        self, waiting: Sequence[_Open], replies: dict[str, Reply], progress: Callable[[str], None]
-    ) -> None:
+    def _ask_all(self, waiting: Sequence[_Open], replies: dict[str, Reply], progress: Callable[[str], None]) -> None:
         """Fill in the reply of every waiting question."""
         endpoint = self._endpoint()
         if endpoint is not None:
@@ -155,7 +151,7 @@ class Judge:
 
     async def _flood(self, endpoint: Endpoint, waiting: Sequence[_Open], replies: dict[str, Reply]) -> None:
         """Ask, with `concurrency` in flight, until all is answered or the server is down."""
-        held = self._connected(endpoint)
+        held = await self._connected(endpoint)
         seen = {each.group: asyncio.Event() for each in waiting}
         for group in held.warm & seen.keys():
             seen[group].set()
@@ -175,7 +171,7 @@ class Judge:
         finally:
             for each in (*workers, stopped):
                 each.cancel()
-            await asyncio.gather(*workers, stopped, return_exceptions=True)
+            await asyncio.gather(*workers, return_exceptions=True)
             self.down = held.watch.down
 
     async def _work(
@@ -185,19 +181,28 @@ class Judge:
             turn = seen[each.group]
             if each.group in held.warm:
                 await turn.wait()
+            if held.watch.down is not None:
+                return
             held.warm.add(each.group)
             self.num_asked += 1
             each.is_asked = True
-            reply = await held.asker.ask(each.question, turn.set)
+            reply = await held.asker.ask(each.question, self._count, turn.set)
             if reply.score is not None and self._cache is not None:
                 self._cache.put(each.key, each.subject_ids, reply.score)
             replies[each.key] = reply
 
-    def _connected(self, endpoint: Endpoint) -> _Connection:
+    def _count(self) -> None:
+        self.num_requests += 1
+
+    async def _connected(self, endpoint: Endpoint) -> _Connection:
+        """The connection to the server; another one if it was started again elsewhere."""
+        if self._connection is not None and self._connection.endpoint != endpoint:
+            await self._connection.client.close()
+            self._connection = None
         if self._connection is None:
             client = ChatClient(endpoint, self._config)
             watch = Watch(client, endpoint, self._config)
-            self._connection = _Connection(client, watch, Asker(client, watch, self._config))
+            self._connection = _Connection(endpoint, client, watch, Asker(client, watch, self._config))
         return self._connection
 
 

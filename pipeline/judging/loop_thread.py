@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own: asynchronous work for callers that have no loop, or have one they must not block."""
+"""An event loop in a thread of its own, for callers that have no loop, or have one they must not block."""
 
 import asyncio
 import threading

@@ -41,7 +41,7 @@ def score_of(reply: Any, *, constrain: Constrain, logprobs: bool) -> float:
         return float(label == "yes")
     squeezed = _squeezed(content)
     before = len(_squeezed(content[: match.start(1)]))
-    masses = dict.fromkeys(LABELS, 0.0)
+    masses: dict[str, float] = dict.fromkeys(LABELS, 0.0)
     for token, logprob in _alternatives(_deciding(choice, squeezed, before, label)):
         said = _label_begun(token)
         if said is not None:

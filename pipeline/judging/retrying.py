@@ -4,6 +4,8 @@ import asyncio
 import random
 from collections.abc import Callable
 
+import httpx2
+
 from pipeline.judging.asking import ChatClient, Fate, RequestError
 from pipeline.judging.config import JudgeConfig
 from pipeline.judging.questions import Question, Reply
@@ -31,7 +33,7 @@ class Watch:
         self._most_failures = max(_FAILED_IN_A_ROW, 4 * config.concurrency)
         self._num_failures = 0
         self._num_outages = 0
-        self._is_probing = False
+        self._probing = asyncio.Lock()
 
     def answered(self, *, with_verdict: bool) -> None:
         """The server replied; a refusal is no verdict, but a sign of life."""
@@ -48,28 +50,26 @@ class Watch:
         else:
             self._num_failures += 1
             self._num_outages += error.is_outage
+            async with self._probing:  # one asks, the others wait for what it finds
+                if self._num_outages >= _SEVERAL and self.down is None:
+                    await self._probe(error)
             if self._num_failures >= self._most_failures:
                 self._stop(f"gave no verdict to {self._num_failures} requests in a row, the last: {error.text}")
-            elif self._num_outages >= _SEVERAL and not self._is_probing:
-                await self._probe(error)
 
     async def _probe(self, error: RequestError) -> None:
-        self._is_probing = True
-        try:
-            for number in range(_PROBES):
-                if number:
-                    await asyncio.sleep(_BETWEEN_PROBES_S)
-                if await self._client.is_alive():
-                    self._num_outages = 0
-                    return
-        finally:
-            self._is_probing = False
+        for number in range(_PROBES):
+            if number:
+                await asyncio.sleep(_BETWEEN_PROBES_S)
+            if await self._client.is_alive():
+                self._num_outages = 0
+                return
         self._stop(f"stopped answering, {error.text}")
 
     def _stop(self, why: str) -> None:
         if self.down is None:
             log = f"; its log is {self._endpoint.log}" if self._endpoint.log else ""
-            self.down = f"the judge at {self._endpoint.base_url} {why}{log}"
+            shown = httpx2.URL(self._endpoint.base_url).copy_with(userinfo=b"")  # it may hold a password
+            self.down = f"the judge at {shown} {why}{log}"
             self.stopped.set()
 
 
@@ -77,18 +77,17 @@ class Asker:
     """Asks one question as often as the configuration allows."""
 
     def __init__(self, client: ChatClient, watch: Watch, config: JudgeConfig) -> None:
-        self.num_requests = 0
         self._client = client
         self._watch = watch
         self._config = config
         self._jitter = random.Random()
 
-    async def ask(self, question: Question, tried: Callable[[], None]) -> Reply:
-        """The reply; `tried` is called once the first attempt has ended, however it did."""
+    async def ask(self, question: Question, asking: Callable[[], None], tried: Callable[[], None]) -> Reply:
+        """The reply; `asking` is called before every attempt, `tried` after, however it ended."""
         attempt = 0
         while True:
             attempt += 1
-            self.num_requests += 1
+            asking()
             try:
                 score = await self._client.score(question.messages)
             except RequestError as error:

@@ -45,7 +45,8 @@ def load_rubric(rubric: Rubric, config: JudgeConfig) -> tuple[Criterion, ...]:
     faults: list[str] = []
     read = [_read(path, rubric, faults) for _, path in sorted(files[rubric].items())]
     known = sorted({name for each in files.values() for name in each})
-    faults += [f"judge.skip: want one of {', '.join(known)}, found {name!r}" for name in config.skip if name not in known]
+    unknown = [name for name in config.skip if name not in known]
+    faults += [f"judge.skip: want one of {', '.join(known)}, found {name!r}" for name in unknown]
     if faults:
         raise RubricError("; ".join(faults) + "; see the files in pipeline/judging/rubrics for their form")
     return tuple(
@@ -61,7 +62,7 @@ def _own_folder(folder: Path) -> Path:
     """The user's folder. Raises RubricError where nothing in it can be meant, or something stands where none looks."""
     wanted = " and ".join(f"{each}/*.toml" for each in _RUBRICS)
     if not folder.is_dir():
-        raise RubricError(f"judge.rubrics: want a folder with {wanted}, found none at {folder}; make it, or take it out")
+        raise RubricError(f"judge.rubrics: want a folder with {wanted}, found none at {folder}; make it")
     stray = sorted(path for path in folder.rglob("*.toml") if path.parent not in [folder / each for each in _RUBRICS])
     if stray:
         raise RubricError(f"{stray[0]}: want criteria in {wanted} of {folder}, found one elsewhere; move it there")

@@ -4,30 +4,34 @@ import numpy as np
 
 from pipeline.judging.bounds import (
     binomial_passes,
+    binomial_refutes,
     clopper_pearson,
     efficient_counts,
     least_labels,
-    most_wrong,
     power_of_two,
 )
 from pipeline.judging.units import Units, count_fairly, units_of
 
-_STARTS = ((1 / 16, 0.2), (1 / 6, 0.8))
-"""Where the sequence starts, as shares of the labels, and the share of the error each start may spend."""
-_WORTH_SPLITTING = 2
-"""With fewer labels at the last start than this many times the least, that start takes the whole error."""
+_ONE_START = ((1 / 4, 1.0),)
+_STARTS = ((1 / 16, 0.25), (1 / 4, 0.5), (1 / 2, 0.25))
+"""Where the way down starts, as shares of the labels, and the share of the error each start may spend: several where
+there are labels to spare, for judges that can vouch for a small part only, and for such as err at the very top."""
+_TO_SPARE = 16
+"""Times the least number of labels from which several starts pay."""
 _EQUAL = 1e-9
 """Weights this near to each other, as a share of the largest, are the same."""
 _MOST_CAPS = 12
+_TYPICAL = 1.645
+"""Standard errors by which errors must stay under what is allowed; it chooses between caps, and decides nothing."""
 
 
 class View:
     """Independent labels in order of score, the highest first, and what those from a score on show.
 
-    Where labels weigh the same, all are counted and the tests are exact. Where they do not, those are counted that can be
-    counted fairly up to a cap on the weight, and the weight above it is taken to be wrong: exact again. A high cap
-    counts fewer labels, a low one gives more away; from each score on that one speaks which tolerates most errors,
-    which is settled by the weights alone.
+    Where labels weigh the same, all are counted. Where they do not, those are counted that can be counted fairly up to
+    a cap on the weight, and the weight above the cap is taken to be wrong. Either way the tests are exact. A high cap
+    counts fewer labels, a low one gives more away; from each score on that one speaks that tolerates most errors, which
+    is settled by the weights alone.
     """
 
     def __init__(self, scores: np.ndarray, correct: np.ndarray, units: Units, target: float) -> None:
@@ -36,36 +40,51 @@ class View:
         self.scores = scores[units.index][order]
         self.correct = np.asarray(correct, bool)[units.index][order]
         self.weights = units.weights[order]
-        caps = _caps(self.weights)
-        counted = np.array([count_fairly(self.weights, cap) for cap in caps]).reshape(len(caps), -1)
-        excess = np.array([np.maximum(self.weights - cap, 0) for cap in caps]).reshape(len(caps), -1)
-        self._count, self._wrong = _running(counted), _running(counted & ~self.correct)
-        self._given_away = _running(excess) / np.maximum(_running(self.weights[None]), caps[0] if caps else 1.0)
-        self._allowed = (1 - target - self._given_away) / (1 - self._given_away)
+        self._errors = 1 - target
+        told = [self._capped(cap) for cap in _caps(self.weights)]
+        count, wrong, allowed, given_away = (np.stack(each) for each in zip(*told, strict=True))
+        tolerated = allowed - _TYPICAL * np.sqrt(np.maximum(allowed, 0) / np.maximum(count, 1))
+        speaking = tolerated.argmax(axis=0), np.arange(count.shape[1])
+        self._count, self._wrong, self._allowed = count[speaking], wrong[speaking], allowed[speaking]
+        self._given_away = given_away[speaking]
 
     def ends(self, thresholds: np.ndarray) -> np.ndarray:
         """Labels at or above each threshold."""
         return np.searchsorted(-self.scores, -thresholds, side="right")
 
-    def tolerates(self, ends: np.ndarray, delta: float) -> np.ndarray:
-        """Share of errors with which the first `ends` labels pass at this error, negative where they cannot."""
-        return self._speaking(ends, delta)[1]
+    def effective(self, ends: np.ndarray) -> np.ndarray:
+        """Labels of equal weight that would show as much as the first `ends` do."""
+        return self._count[ends] * np.maximum(self._allowed[ends], 0) / self._errors
+
+    def could_pass(self, ends: np.ndarray, delta: float) -> np.ndarray:
+        """Whether the first `ends` labels would show the target at this error if all were right."""
+        none = np.zeros(len(ends))
+        return binomial_passes(none, self._count[ends], allowed=self._allowed[ends], delta=delta)
 
     def passes(self, ends: np.ndarray, delta: float) -> np.ndarray:
         """Whether the first `ends` labels show the target at this error."""
-        at = self._speaking(ends, delta)[0], ends
-        return binomial_passes(self._wrong[at], self._count[at], allowed=self._allowed[at], delta=delta)
+        return binomial_passes(self._wrong[ends], self._count[ends], allowed=self._allowed[ends], delta=delta)
+
+    def refutes(self, end: int, delta: float) -> bool:
+        """Whether the first `end` labels show precision to be under the target, all weight not counted being right."""
+        allowed = self._errors / (1 - self._given_away[end])
+        return bool(binomial_refutes(self._wrong[end], self._count[end], allowed=allowed, delta=delta))
 
     def bound(self, end: int, delta: float) -> float:
         """Precision that is exceeded with confidence 1 - `delta`, by the first `end` labels."""
-        at = int(self._speaking(np.array([end]), delta)[0][0]), end
-        return float((1 - self._given_away[at]) * clopper_pearson(self._wrong[at], self._count[at], delta=delta))
+        counted = clopper_pearson(self._wrong[end], self._count[end], delta=delta)
+        return float((1 - self._given_away[end]) * counted)
 
-    def _speaking(self, ends: np.ndarray, delta: float) -> tuple[np.ndarray, np.ndarray]:
-        """The cap that speaks for the first `ends` labels, and the share of errors it tolerates."""
-        count = self._count[:, ends]
-        share = most_wrong(count, allowed=self._allowed[:, ends], delta=delta) / np.maximum(count, 1)
-        return share.argmax(axis=0), share.max(axis=0)
+    def _capped(self, cap: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """What a cap makes of the first 0, 1, 2, … labels.
+
+        How many are counted, how many of them are wrong, the share of errors among them that the target allows, and the
+        share of the weight that is given away.
+        """
+        counted = count_fairly(self.weights, cap)
+        given_away = _running(np.maximum(self.weights - cap, 0.0)) / np.maximum(_running(self.weights), cap * _EQUAL)
+        allowed = (self._errors - given_away) / (1 - given_away)
+        return _running(counted), _running(counted & ~self.correct), allowed, given_away
 
 
 def _caps(weights: np.ndarray) -> list[float]:
@@ -80,10 +99,8 @@ def _caps(weights: np.ndarray) -> list[float]:
 
 
 def _running(told: np.ndarray) -> np.ndarray:
-    """Sums [C, N + 1] over the first 0, 1, 2, … of what is told [C, N]."""
-    return np.concatenate(
-        [np.zeros((len(told), 1), told.dtype if told.dtype.kind == "f" else int), told.cumsum(axis=1)], axis=1
-    )
+    """Sums over the first 0, 1, 2, … of them."""
+    return np.concatenate([[0], told.cumsum()])
 
 
 def views_of(
@@ -119,24 +136,30 @@ def _grid(views: list[View], target: float, delta: float) -> tuple[np.ndarray, d
     if not len(candidates):
         return candidates, {}
     ends = [view.ends(candidates) for view in views]
-    reached = np.min(ends, axis=0)
-    total = int(reached[-1])
-    (early, early_share), (late, late_share) = _STARTS
-    if total * late < _WORTH_SPLITTING * least_labels(target, delta):
-        starts = [(total * late, np.inf, delta)]
-    else:
-        starts = [(total * early, total * late, delta * early_share), (total * late, np.inf, delta * late_share)]
+    number = np.min(ends, axis=0)
+    effective = np.min([view.effective(end) for view, end in zip(views, ends, strict=True)], axis=0)
+    total = float(effective.max())
     budgets: dict[int, float] = {}
-    for start, until, level in starts:
-        counts = efficient_counts(target, level, power_of_two(total))
-        wanted = counts[(counts >= start) & (counts <= total)]
-        places = np.unique(np.append(np.searchsorted(reached, wanted), len(candidates) - 1))
-        able = np.min([view.tolerates(end[places], level) for view, end in zip(views, ends, strict=True)], axis=0) >= 0
-        places = places[able & (reached[places] < until)]
-        for k, place in enumerate(places.tolist()):
-            budgets[place] = budgets.get(place, 0.0) + (level if k == 0 else 0.0)
+    for share, level in _starts(total, target, delta):
+        able = np.all([view.could_pass(end, level) for view, end in zip(views, ends, strict=True)], axis=0)
+        begins = np.flatnonzero(able & (effective >= share * total - _EQUAL))
+        if not len(begins):
+            continue
+        counts = efficient_counts(target, level, power_of_two(int(number[-1])))
+        # where weights differ it takes more labels to show as much
+        steps = np.searchsorted(number, np.ceil(counts * number[-1] / total - _EQUAL))
+        steps = steps[(steps >= begins[0]) & (steps < len(candidates))]
+        places = np.unique([*(steps if len(steps) else begins[:1]), len(candidates) - 1])
+        budgets = {place: held for place, held in budgets.items() if place < places[0]}
+        budgets |= {place: level if place == places[0] else 0.0 for place in places[able[places]].tolist()}
     places = sorted(budgets)
     return candidates[places], {k: budgets[place] for k, place in enumerate(places)}
+
+
+def _starts(total: float, target: float, delta: float) -> list[tuple[float, float]]:
+    """Where the way down starts, as shares of the labels, and the error each start may spend."""
+    starts = _ONE_START if total < _TO_SPARE * least_labels(target, delta) else _STARTS
+    return [(share, delta * spent) for share, spent in starts]
 
 
 def _walk(views: list[View], thresholds: np.ndarray, budgets: dict[int, float]) -> np.ndarray:

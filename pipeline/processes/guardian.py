@@ -1,17 +1,19 @@
-"""Runs a command as `guardian.py GRACE_S KEEP ASK PROGRAM [ARGUMENT ...]`; nothing the command started outlives it.
+"""Runs a command as `guardian.py GRACE_S KEEP ASK SCRATCH PROGRAM [ARGUMENT ...]`; nothing of it outlives it.
 
 It is run as a script, with `python -I -S`, and imports the standard library only. The command shares its standard input
 and output. Once whoever holds the other end of the input closes it, or dies of whatever cause, the command has GRACE_S
 seconds to leave; then every process below is killed, those that left the process group too. SIGTERM kills at once.
 KEEP is `*`, or the names, parted by commas, of the environment variables that the command gets to see. ASK is the
-number of a signal the command gets when its grace begins, 0 for one that heeds the end of its input. The end of what
-it wrote to its standard error is passed on when it ends, so that an endless log fills nothing. Descriptors that the
-guardian was handed, such as a lock's, stay its own: they are let go when nothing of the command is left.
+number of a signal the command gets when its grace begins, 0 for one that heeds the end of its input. SCRATCH, unless
+empty, is a folder that is removed after the last process. The end of what the command wrote to its standard error is
+passed on when it ends, so that an endless log fills nothing. Descriptors that the guardian was handed, such as a
+lock's, stay its own: they are let go when nothing of the command is left.
 """
 
 import ctypes
 import os
 import select
+import shutil
 import signal
 import sys
 import time
@@ -26,6 +28,9 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _LOOK_AGAIN_MS = 1000
 _LAST_KILL_S = 5.0
+_CLEAN_UP_S = 2.0
+_CLEANS_UP = b"multiprocessing.resource_tracker"
+"""In the command line of the process in which Python frees the shared memory of the others, once they are gone."""
 
 
 class _TerminatedError(Exception):
@@ -37,11 +42,16 @@ def _terminated(_signal: int, _frame: FrameType | None) -> None:
 
 
 def guarded(
-    command: Sequence[str], *, grace_s: float, keep: Sequence[str] | None = None, ask: signal.Signals | None = None
+    command: Sequence[str],
+    *,
+    grace_s: float,
+    keep: Sequence[str] | None = None,
+    ask: signal.Signals | None = None,
+    scratch: Path | None = None,
 ) -> list[str]:
     """The command line that runs `command` under a guardian; `keep` None: it sees the whole environment."""
     seen = "*" if keep is None else ",".join(keep)
-    return [sys.executable, "-I", "-S", __file__, str(grace_s), seen, str(int(ask or 0)), *command]
+    return [sys.executable, "-I", "-S", __file__, str(grace_s), seen, str(int(ask or 0)), str(scratch or ""), *command]
 
 
 def start(command: list[str], environment: dict[str, str]) -> tuple[int, int]:
@@ -102,12 +112,13 @@ def descendants(root: int) -> list[int]:
 
 def kill_all() -> None:
     """Kill whatever is below us; returns once nothing is left or it cannot be killed."""
-    until = time.monotonic() + _LAST_KILL_S
-    while time.monotonic() < until:
+    begun = time.monotonic()
+    while (past_s := time.monotonic() - begun) < _LAST_KILL_S:
         for pid in descendants(os.getpid()):
             try:
-                os.kill(pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
+                if past_s > _CLEAN_UP_S or _CLEANS_UP not in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
+            except OSError:
                 continue
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
@@ -161,7 +172,7 @@ def _keep(errors: int, tail: bytearray) -> bool:
 
 def main() -> None:
     """Run the command of the command line."""
-    grace_s, keep, ask, *command = sys.argv[1:]
+    grace_s, keep, ask, scratch, *command = sys.argv[1:]
     environment = dict(os.environ)
     if keep != "*":
         kept = keep.split(",")
@@ -175,6 +186,8 @@ def main() -> None:
         status = 128 + signal.SIGTERM
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     kill_all()
+    if scratch:
+        shutil.rmtree(scratch, ignore_errors=True)
     os.set_blocking(errors, False)
     try:
         while _keep(errors, tail):

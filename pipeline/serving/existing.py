@@ -30,9 +30,10 @@ class ExistingServer:
             raise ModelServerError(
                 f"{_VARIABLE}: want http://HOST:PORT/v1, found what is no address ({error})"
             ) from error
+        self.shown_url = str(url.copy_with(userinfo=b""))
+        """The address without the password it may hold."""
         if url.scheme not in ("http", "https") or not url.host:
-            raise ModelServerError(f"{_VARIABLE}: want http://HOST:PORT/v1, found {self._shown(url)}")
-        self._told = self._shown(url)
+            raise ModelServerError(f"{_VARIABLE}: want http://HOST:PORT/v1, found {self.shown_url}")
 
     @property
     def is_remote(self) -> bool:
@@ -55,7 +56,7 @@ class ExistingServer:
         model = self._model or self._only(served)
         if model not in served:
             raise ModelServerError(
-                f"{self._told}: want the model {model!r}, found {_listed(served)}; name one in TOOLWISE_JUDGE_MODEL"
+                f"{self.shown_url}: want the model {model!r}, found {_listed(served)}; name one in TOOLWISE_JUDGE_MODEL"
             )
         return Endpoint(self._base_url, model, self._api_key or "none")
 
@@ -69,7 +70,7 @@ class ExistingServer:
     def _only(self, served: list[str]) -> str:
         if len(served) != 1:
             raise ModelServerError(
-                f"{self._told}: serves {_listed(served)}; say which one to ask in TOOLWISE_JUDGE_MODEL"
+                f"{self.shown_url}: serves {_listed(served)}; say which one to ask in TOOLWISE_JUDGE_MODEL"
             )
         return served[0]
 
@@ -78,8 +79,8 @@ class ExistingServer:
         answer = self._ask(f"{root_of(self._base_url)}/health")
         if answer.is_server_error:
             raise ModelServerError(
-                f"{self._told}: it answers, but says it is not well (status {answer.status_code}); look at its log, "
-                "start it again"
+                f"{self.shown_url}: it answers, but says it is not well (status {answer.status_code}); "
+                "look at its log, and start it again"
             )
 
     def _served(self) -> list[str]:
@@ -88,17 +89,17 @@ class ExistingServer:
         if status in (401, 403):
             found = "no key" if self._api_key is None else "one that it refuses"
             raise ModelServerError(
-                f"{self._told}: want an API key, found {found} (status {status}); set TOOLWISE_JUDGE_API_KEY"
+                f"{self.shown_url}: want an API key, found {found} (status {status}); set TOOLWISE_JUDGE_API_KEY"
             )
         if status == 404:
             raise ModelServerError(
-                f"{self._told}: no list of models at {self._told}/models; {_VARIABLE} most often ends in /v1"
+                f"{self.shown_url}: no list of models at {self.shown_url}/models; {_VARIABLE} most often ends in /v1"
             )
         try:
             return served_models(answer.raise_for_status())
         except (httpx.HTTPStatusError, ValueError) as error:
             raise ModelServerError(
-                f"{self._told}: want an OpenAI-compatible server, found status {status} without a list of models; "
+                f"{self.shown_url}: want an OpenAI-compatible server, found status {status} without a list of models; "
                 f"mend {_VARIABLE}"
             ) from error
 
@@ -111,18 +112,13 @@ class ExistingServer:
                 if attempt == _TRIES:
                     told = str(error) or type(error).__name__
                     raise ModelServerError(
-                        f"{self._told}: cannot be reached ({told}); start the server, or mend {_VARIABLE}"
+                        f"{self.shown_url}: cannot be reached ({told}); start the server, or mend {_VARIABLE}"
                     ) from error
             else:
                 if not answer.is_server_error or attempt == _TRIES:
                     return answer
             time.sleep(_WAIT_S)
         raise AssertionError("the last attempt returns or raises")
-
-    @staticmethod
-    def _shown(url: httpx.URL) -> str:
-        """The address without the password it may hold."""
-        return str(url.copy_with(userinfo=b""))
 
 
 def _listed(served: list[str]) -> str:

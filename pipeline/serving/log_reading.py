@@ -16,7 +16,7 @@ _KNOWN: tuple[tuple[str, str], ...] = (
     (r"unrecognized arguments?: (?P<what>.+)", "vLLM knows no flag {what}; mend judge.server.flags"),
     (r"error: argument (?P<what>.+)", "vLLM refuses a flag: {what}; mend judge.server.flags"),
     (r"(?i)address already in use", "its port was taken by another program; run again"),
-    (r"No module named '?vllm", "vLLM is not installed in this environment; make install adds it"),
+    (r"(?m)No module named '?vllm'?\s*$", "vLLM is not installed in this environment; make install adds it"),
     (
         r"(?i)gated repo|cannot access gated|401 client error",
         "the model's owner gives it only to known users; download it first, and name its folder in judge.server.model",
@@ -34,7 +34,7 @@ _KNOWN: tuple[tuple[str, str], ...] = (
     ),
     (
         r"(?i)(out ?of ?memory|cannot allocate memory|no available memory for the cache blocks|\bMemoryError\b"
-        r"|larger than the (maximum number|available kv cache)|KV cache is needed|less than desired gpu memory)",
+        r"|larger than the available kv cache|KV cache is needed|less than (desired gpu|requested) memory)",
         _MEMORY,
     ),
     (
@@ -43,21 +43,34 @@ _KNOWN: tuple[tuple[str, str], ...] = (
     ),
     (r"(?i)lora rank (?P<what>\d+) is greater than", "an adapter has rank {what}; set the flag max-lora-rank to it"),
     (r"(?i)no space left on device", "the disk is full; free some space"),
+    (r"(?m)Value error, (?P<what>.+?)( \[type=|$)", "vLLM refuses what is configured: {what}; mend judge.server"),
 )
-_NOISE = re.compile(r"^(\(\S+ pid=\d+\) )?((DEBUG|INFO|WARNING|ERROR|CRITICAL) [\d-]+ [\d:]+ (\[\S+\] )?)?")
+_PREFIX = re.compile(r"^(\(\S+ pid=\d+\) )?((?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL) [\d-]+ [\d:]+ (\[\S+\] )?)?")
+_PASSING = ("DEBUG", "INFO", "WARNING")
 _TELLING = re.compile(r"(Error|Exception|Killed|Interrupt)\b|\berror:|unrecognized", re.IGNORECASE)
-_HOLLOW = re.compile(r"Engine core initialization failed|See root cause above|^raise |^Traceback|_error_|^File |^\^")
+_HOLLOW = re.compile(
+    r"Engine core initialization failed|root cause above|^(raise|return|File|Traceback|usage:|\[--|\^)|^For further"
+    r"|hit an exception\.$"
+)
 
 
 def why_ended(log: Path, status: int | None = None) -> str:
     """A sentence for what is known of the end, then the last telling lines; empty if the log tells nothing."""
-    text = _tail(log)
-    lines = [_NOISE.sub("", line).strip() for line in text.splitlines()]
+    lines = _bad_lines(_tail(log))
     told = [line for line in lines if _TELLING.search(line) and not _HOLLOW.search(line)]
-    last = list(dict.fromkeys(told or [line for line in lines if line]))[-_NUM_LINES:]
+    last = list(dict.fromkeys(told or lines))[-_NUM_LINES:]
     said = " | ".join(line[:_LINE_CHARS] for line in last)
-    known = _known(text) or ("it was killed, most likely for want of memory: " + _MEMORY if status in _KILLED else "")
+    known = _known("\n".join(lines)) or (
+        "it was killed, most likely for want of memory: " + _MEMORY if status in _KILLED else ""
+    )
     return f"{known} ({said})" if known and said else known or said
+
+
+def _bad_lines(text: str) -> list[str]:
+    """The lines without what the logger writes before them; of those it levels, the errors."""
+    found = ((_PREFIX.match(line), line) for line in text.splitlines())
+    kept = (line[prefix.end() :].strip() for prefix, line in found if prefix and prefix["level"] not in _PASSING)
+    return [line for line in kept if line]
 
 
 def _known(text: str) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,16 +26,17 @@ class ServerProcess:
         self._grace_s = launch.grace_s
         self._is_stopped = False
         # The guardian passes on no more than the end of a standard error; this log is to hold all of it.
+        scratch = Path(tempfile.mkdtemp(prefix="toolwise-server-"))
         command = ["sh", "-c", 'exec "$@" 2>&1', "sh", *launch.command]
         with log.open("ab") as out:
             self._process = subprocess.Popen(
-                guarded(command, grace_s=launch.grace_s, ask=signal.SIGTERM),
+                guarded(command, grace_s=launch.grace_s, ask=signal.SIGTERM, scratch=scratch),
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=out,
                 pass_fds=(held,),
                 start_new_session=True,  # Ctrl-C is for us: we end it in order
-                env=os.environ | launch.environment,  # passed on, not read
+                env=os.environ | {"TMPDIR": str(scratch)} | launch.environment,  # passed on, not read
             )
 
     def status(self) -> int | None:

@@ -161,11 +161,12 @@ def test_a_set_judged_without_labels_says_that_nothing_is_promised(tmp_path: Pat
     assert "uncalibrated" in (store.root / "sets" / "sft" / "latest" / "README.md").read_text(encoding="utf-8")
 
 
-def test_a_judge_that_is_not_there_stops_the_run_before_anything_is_written(
+def test_a_judge_that_is_not_there_is_named_and_every_row_waits(
     tmp_path: Path, toolwise: Toolwise, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOOLWISE_JUDGE_BASE_URL", "http://127.0.0.1:9/v1")
     file = put(tmp_path / "logs.jsonl", json_lines([price_chat(1, 1)]))
     line = toolwise.refused("curate", file, "--day", DAY, "--until", "judged")
     assert "127.0.0.1:9" in line
-    assert not toolwise.store.has("judged", DAY)
+    assert table(toolwise.store, "judged")["reason"].to_list() == ["judge_failed"]
+    assert days_to_retry(toolwise.store) == [DAY]

@@ -41,8 +41,7 @@ def bins_of(scores: np.ndarray, answers: np.ndarray, weights: np.ndarray) -> lis
     ends = sorted({int(np.searchsorted(scores, scores[edge - 1], side="right")) for edge in edges} | {len(scores)})
     starts = [0, *ends[:-1]]
     return [
-        _bin(scores[start:end], answers[start:end], weights[start:end])
-        for start, end in zip(starts, ends, strict=True)
+        _bin(scores[start:end], answers[start:end], weights[start:end]) for start, end in zip(starts, ends, strict=True)
     ]
 
 

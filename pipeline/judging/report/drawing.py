@@ -86,7 +86,9 @@ class Drawing:
         """The element alone: no prologue, ids that no other figure has, colours by variable, type of the page."""
         text = text[text.index("<svg") :]
         text = re.sub(r' xmlns:xlink="[^"]*"', "", text).replace("xlink:href", "href")
-        text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", text, flags=re.DOTALL)  # would style the whole page
+        text = re.sub(
+            r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", text, flags=re.DOTALL
+        )  # would style the whole page
         text = re.sub(r'\bid="', f'id="{self._name}-', text)
         text = re.sub(r'(url\(|href=")#', rf"\g<1>#{self._name}-", text)
         text = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", text)

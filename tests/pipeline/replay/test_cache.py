@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.replay.cache import ObservationCache, run_key
 from pipeline.replay.environment import Observation, Status
+from pipeline.sqlite_cache import ENTRY_BYTES
 
 SEEN = [Observation("1", alternatives=("one",)), Observation("", Status.TIMEOUT, "10 s")]
 
@@ -44,7 +45,7 @@ def test_a_key_changes_with_everything_the_observations_depend_on(other: tuple) 
 def test_a_purge_takes_the_runs_of_a_trajectory_and_their_bytes(path: Path) -> None:
     cache = ObservationCache(path)
     cache.put("mine", "t0", [Observation("a sentence nobody else says")])
-    (held,) = sqlite3.connect(path).execute("SELECT observations FROM runs").fetchone()
+    (held,) = sqlite3.connect(path).execute("SELECT value FROM entries").fetchone()
     assert any(held in each.read_bytes() for each in path.parent.iterdir())
     cache.put("other", "t1", [Observation("x")])
     assert cache.get("mine", "t2") is not None
@@ -61,22 +62,22 @@ def test_the_longest_unused_runs_go_first_when_it_is_too_large(path: Path) -> No
         cache.put(f"k{number}", "t", [Observation(f"{number}")])
     cache.close()
     connection = sqlite3.connect(path)
-    connection.execute("UPDATE runs SET used = cast(substr(key, 2) AS integer)")
+    connection.execute("UPDATE entries SET used = cast(substr(key, 2) AS integer)")
     connection.commit()
-    sizes = [size for (size,) in connection.execute("SELECT length(observations) FROM runs ORDER BY used")]
+    sizes = [size for (size,) in connection.execute("SELECT length(value) FROM entries ORDER BY used")]
     connection.close()
-    smaller = ObservationCache(path, max_bytes=sum(sizes[-4:]))
+    smaller = ObservationCache(path, max_bytes=sum(sizes[-4:]) + 4 * ENTRY_BYTES)
     assert [smaller.get(f"k{number}", "t") is not None for number in range(10)] == [False] * 6 + [True] * 4
 
 
 def test_a_read_only_cache_remembers_nothing(path: Path) -> None:
     ObservationCache(path).put("k", "t0", SEEN)
-    before = sqlite3.connect(path).execute("SELECT * FROM runs, owners").fetchall()
+    before = sqlite3.connect(path).execute("SELECT * FROM entries, owners").fetchall()
     cache = ObservationCache(path, read_only=True)
     assert cache.get("k", "t9") == SEEN
     cache.put("new", "t9", SEEN)
     assert cache.get("new", "t9") is None
-    assert sqlite3.connect(path).execute("SELECT * FROM runs, owners").fetchall() == before
+    assert sqlite3.connect(path).execute("SELECT * FROM entries, owners").fetchall() == before
 
 
 def test_a_file_that_is_no_database_is_set_aside(path: Path) -> None:
@@ -100,3 +101,18 @@ def test_a_killed_process_loses_nothing_it_had_put(path: Path) -> None:
     assert done.returncode == -9
     cache = ObservationCache(path)
     assert [cache.get(f"k{number}", "t") for number in range(50)] == [[Observation(str(n))] for n in range(50)]
+
+
+def test_a_file_of_an_older_form_is_emptied_to_its_last_byte(path: Path) -> None:
+    path.parent.mkdir()
+    older = sqlite3.connect(path)
+    older.executescript("CREATE TABLE runs (key TEXT PRIMARY KEY, observations BLOB); CREATE TABLE owners (a, b)")
+    older.execute("INSERT INTO runs VALUES ('k', 'a sentence nobody else says')")
+    older.commit()
+    older.close()
+    assert len(ObservationCache(path, read_only=True)) == 0
+    cache = ObservationCache(path)
+    cache.put("new", "t", SEEN)
+    assert cache.get("new", "t") == SEEN
+    cache.close()
+    assert b"nobody else says" not in b"".join(each.read_bytes() for each in path.parent.iterdir())
