@@ -118,6 +118,6 @@ def sft_set(context: dg.AssetExecutionContext, workspace: Workspace, config: Sna
                 passed=not snapshot.shared_tasks,
                 metadata={"shared_tasks": snapshot.shared_tasks[:20]},
             ),
-            judging_checks.promise(snapshot),
+            judging_checks.promise(snapshot.promise),
         ],
     )

@@ -28,7 +28,10 @@ _AT = "2025-01-01T00:00:00Z"
 
 
 def parsed(traces: Path) -> pl.DataFrame:
-    """Every record of a tree laid out as the landing zone: raw_path, raw_index, trajectory_id, prompt, num_tool_calls."""
+    """Where every record of a tree laid out as the landing zone stands, its id, its task and how many calls it makes.
+
+    Writes: raw_path, raw_index, trajectory_id, prompt, num_tool_calls.
+    """
     with tempfile.TemporaryDirectory(prefix="toolwise-gold-") as folder:
         store = TableStore(Path(folder))
         shaped = landed_days([traces]) or []
@@ -58,9 +61,7 @@ def gold(labels: list[dict[str, Any]], records: pl.DataFrame) -> bytes:
     return lines(sorted(told, key=lambda each: each["trajectory_id"]))
 
 
-def _reaching(
-    labels: list[dict[str, Any]], found: dict[tuple[str, int], tuple[str, int]]
-) -> Iterator[dict[str, Any]]:
+def _reaching(labels: list[dict[str, Any]], found: dict[tuple[str, int], tuple[str, int]]) -> Iterator[dict[str, Any]]:
     earliest: dict[str, str] = {}
     for label in labels:
         if "group" in label:

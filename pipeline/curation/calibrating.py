@@ -12,10 +12,11 @@ from pipeline.errors import CalibrationError, JudgeUnavailableError, LabelsError
 from pipeline.judging.calibration import Calibration, calibrate
 from pipeline.judging.config import JudgeConfig
 from pipeline.judging.criteria import Criterion, Rubric
-from pipeline.judging.features import prompt_features, trajectory_features
+from pipeline.judging.features import trajectory_features
 from pipeline.judging.images import broken_images
 from pipeline.judging.judge import Judge
 from pipeline.judging.labels import read_labels
+from pipeline.judging.prompt_features import prompt_features
 from pipeline.judging.questions import Question, Reply
 from pipeline.judging.rendering import prompt_questions_of, questions_of
 from pipeline.judging.report.counts import Counts

@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.judging.private import LEFT_OUT, arguments_without_reasoning, is_thinking_tool, without_reasoning
 from pipeline.judging.shortening import clip, width
 from pipeline.judging.untrusted import neutralise, quote, visible
+from pipeline.privacy.redaction import redact_text
 
 _NO_TEXT = "(no text)"
 
@@ -22,7 +23,7 @@ class Look:
 
     def body(self, text: str | None, limit: int) -> str:
         """A text of the row, cut, cleaned and quoted."""
-        clean: Callable[[str], str] = neutralise if self.defended else str
+        clean: Callable[[str], str] = _cleaned if self.defended else str
         told = clip((text or "").replace("<image>", "[image]").strip(), min(self.max_message, limit), clean) or _NO_TEXT
         return quote(told) if self.defended else told
 
@@ -114,6 +115,17 @@ def trace_blocks(row: dict[str, Any], steps: Sequence[tuple[int, int, int | None
     return TraceBlocks(task, events, closing, last_observation, calls, number_images([task, *events, *closing]))
 
 
+def _cleaned(text: str) -> str:
+    """The text made safe to show."""
+    return neutralise(_revealed(text))
+
+
+def _revealed(text: str) -> str:
+    """The text without invisible characters; what they had hidden from the detectors is redacted now."""
+    seen = visible(text)
+    return seen if len(seen) == len(text) else redact_text(seen)
+
+
 def number_images(blocks: Iterable[Block]) -> list[str]:
     """The images of the blocks in order, after naming them in the headers: the first one is image 1."""
     found: list[str] = []
@@ -127,7 +139,7 @@ def number_images(blocks: Iterable[Block]) -> list[str]:
 
 def _agent_words(content: str | None, look: Look) -> str:
     """What an agent says aloud."""
-    return without_reasoning(visible(content or "") if look.defended else content or "")
+    return without_reasoning(_revealed(content or "") if look.defended else content or "")
 
 
 def _call_text(call: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import bdtr, bdtrc, betaincinv
+from scipy.special import betainc, betaincinv
 
 
 def least_labels(target: float, delta: float) -> int:
@@ -30,7 +30,7 @@ def efficient_counts(target: float, delta: float, most: int) -> np.ndarray:
     start, step = 1, int(np.ceil(_STRIDE / (1 - target)))
     while not counts or counts[-1] < most:
         span = np.arange(start, start + step)
-        passing = span[bdtr(len(counts), span, 1 - target) <= delta]
+        passing = span[_at_most(len(counts), span, 1 - target) <= delta]
         if len(passing):
             counts.append(int(passing[0]))
         start = int(passing[0]) if len(passing) else int(span[-1])
@@ -39,14 +39,19 @@ def efficient_counts(target: float, delta: float, most: int) -> np.ndarray:
 
 def binomial_passes(wrong: np.ndarray, count: np.ndarray, *, allowed: np.ndarray, delta: float) -> np.ndarray:
     """Whether so few wrong of `count` have a chance of at most `delta` where a share `allowed` is wrong: exact."""
-    chance = bdtr(np.minimum(wrong, np.maximum(count, 1)), np.maximum(count, 1), np.clip(allowed, 0, 1))
-    return (count > 0) & (allowed > 0) & (chance <= delta)
+    return (count > 0) & (allowed > 0) & (_at_most(wrong, count, np.clip(allowed, 0, 1)) <= delta)
 
 
 def binomial_refutes(wrong: np.ndarray, count: np.ndarray, *, allowed: np.ndarray, delta: float) -> np.ndarray:
     """Whether so many wrong of `count` have a chance of at most `delta` where a share `allowed` is wrong: exact."""
-    chance = bdtrc(np.maximum(wrong - 1, 0), np.maximum(count, 1), np.clip(allowed, 0, 1))
-    return (wrong > 0) & (chance <= delta)
+    at_least = betainc(np.maximum(wrong, 1), count - np.maximum(wrong, 1) + 1.0, np.clip(allowed, 0, 1))
+    return (wrong > 0) & (at_least <= delta)
+
+
+def _at_most(wrong: np.ndarray | int, count: np.ndarray, share: np.ndarray | float) -> np.ndarray:
+    """Chance of at most so many wrong of `count` where a share is wrong."""
+    right = np.asarray(count, float) - wrong
+    return np.where(right > 0, betainc(np.maximum(right, 1), np.asarray(wrong, float) + 1, 1 - share), 1.0)
 
 
 def clopper_pearson(wrong: np.ndarray, count: np.ndarray, *, delta: float) -> np.ndarray:

@@ -229,14 +229,17 @@ def _seen(view: View, threshold: float, confidence: float, *, is_certified: bool
 
 def _more_labels(views: list[View], target: float, delta: float) -> int | None:
     """About how many more labels a first threshold takes, None where precision is below the target everywhere."""
-    found = [_more_of(view, target, delta) for view in views]
-    return None if None in found else max(1, *(each for each in found if each is not None))
+    found = [_missing(view, target, delta) for view in views]
+    most = max(found)
+    if most <= 0:  # there are enough, and it was chance that spoke against them
+        most = _MORE * max(len(view.scores) for view in views)
+    return int(np.ceil(most)) if np.isfinite(most) else None
 
 
-def _more_of(view: View, target: float, delta: float) -> int | None:
-    """The same by one way of counting, with one standard deviation more errors than the labels here bring in the mean.
+def _missing(view: View, target: float, delta: float) -> float:
+    """Labels missing by one way of counting, if they bring one standard deviation more errors than these in the mean.
 
-    How unequal weights are is part of it: labels like these, of the effective number (Kish) of these.
+    How unequal weights are is part of it: so many labels like these, of their effective number (Kish).
     """
     least, given = least_labels(target, delta), len(view.scores)
     if given < least:
@@ -246,9 +249,10 @@ def _more_of(view: View, target: float, delta: float) -> int | None:
     effective = (weights**2 / np.cumsum(view.weights**2))[ends - 1]
     share = ((errors / weights)[ends - 1] * effective + 1) / (effective + 2)
     told = (effective >= _FEWEST_FOR_A_GUESS) & (share < 1 - target)
+    if not told.any():
+        return np.inf
     wrong = np.outer(share[told], _ASKED)
     allowed = np.full(wrong.shape, 1 - target)
     enough = binomial_passes(np.floor(wrong + np.sqrt(wrong)), _ASKED + 0 * wrong, allowed=allowed, delta=delta)
     counts = np.where(enough.any(axis=1), _ASKED[enough.argmax(axis=1)], np.inf)
-    needed = counts * given / effective[told] - given
-    return int(np.ceil(max(needed.min(), given * _MORE))) if np.isfinite(needed).any() else None
+    return float(np.min(counts * given / effective[told] - given))

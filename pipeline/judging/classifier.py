@@ -17,11 +17,11 @@ from pipeline.strict import StrictModel
 _KEY = "subject_id"
 _FOLDS = 5
 _SEED = 0
-_STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+_STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 """Inverse penalties tried, the strongest penalty first; on few rows it wins, and the model says little."""
-_BINS_FROM = 400
+_BINS_FROM = 100
 """Rows from which features are also cut at quantiles; below, the steps follow single rows."""
-_CUTS = (0.1, 0.25, 0.5, 0.75, 0.9)
+_CUTS = tuple(k / 10 for k in range(1, 10))
 _FARTHEST = 4.0
 """Standard deviations from the mean where a feature stops counting more: an attacker can make any of them huge."""
 _FIGURES = 6

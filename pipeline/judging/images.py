@@ -6,6 +6,7 @@ import io
 import re
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from urllib.parse import unquote_to_bytes
 
 import polars as pl
@@ -23,8 +24,8 @@ BROKEN = {"subject_id": pl.String, "message_index": pl.UInt32, "image_index": pl
 """One row per image found broken; `message_index` is null for the images of a prompt."""
 
 _DATA_URI = re.compile(r"\Adata:(?P<kind>[\w.+-]+/[\w.+-]+)?(?P<parameters>(?:;[^,;]*)*),", re.IGNORECASE)
-_FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "ICO", "JPEG2000", "PPM", "MPO")
-"""What is tried; not those whose decoders start other programs."""
+_FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "ICO", "JPEG2000", "PPM")
+"""What is tried, as far as Pillow was built with it; not those whose decoders start other programs."""
 _VECTOR = "image/svg+xml"
 _MAX_FRAMES = 64
 
@@ -102,14 +103,14 @@ def _decoded(reference: str, uri: re.Match[str]) -> bytes | None:
 def _fault_in(held: bytes) -> str | None:
     """What is wrong with the bytes of an image."""
     try:
-        with Image.open(io.BytesIO(held), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(held), formats=_formats()) as image:
             size = image.size
             fault = _fault_of_size(*size)
             if fault is None:
                 image.verify()
         if fault is not None:
             return fault
-        with Image.open(io.BytesIO(held), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(held), formats=_formats()) as image:
             _load(image)
     except UnidentifiedImageError:
         return "not an image"
@@ -118,6 +119,12 @@ def _fault_in(held: bytes) -> str | None:
     except Exception as error:  # a decoder raises whatever it stumbles over, and any of it is a fault of the image
         return "cut off" if "truncated" in str(error).lower() else "damaged"
     return None
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def _load(image: ImageFile.ImageFile) -> None:
@@ -131,7 +138,5 @@ def _load(image: ImageFile.ImageFile) -> None:
 
 def _fault_of_size(wide: int, high: int) -> str | None:
     """Why nobody can look at an image of this size."""
-    if min(wide, high) < 1:
-        return "no pixels"
     is_absurd = wide * high > MAX_PIXELS or max(wide, high) > MAX_SIDE or max(wide, high) > MAX_RATIO * min(wide, high)
     return f"{wide:,} x {high:,} pixels" if is_absurd else None

@@ -17,6 +17,7 @@ from pipeline.judging.layout import fit_blocks, fit_steps, fit_trace, tools_bloc
 from pipeline.judging.questions import Question
 from pipeline.judging.untrusted import seal
 from pipeline.privacy.redaction import redact_columns, redact_messages, redact_strings
+from pipeline.schema import SPAN
 from pipeline.stages.privacy import find_spans
 from pipeline.stages.steps import explode_steps
 
@@ -135,7 +136,7 @@ def _asked(
 
 def _redacted(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows without secrets and personal data in what is shown of them."""
-    looked = rows if "spans" in rows.columns else rows.with_columns(spans=None)
+    looked = rows if "spans" in rows.columns else rows.with_columns(spans=pl.lit(None, pl.List(SPAN)))
     if looked["spans"].null_count():
         unseen = looked.filter(pl.col("spans").is_null())
         found = find_spans(unseen).rename({"spans": "_found"})

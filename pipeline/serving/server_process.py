@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import tempfile
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -68,6 +67,6 @@ def new_log(folder: Path) -> Path:
     found = sorted(folder.glob(_LOGS), key=lambda path: path.name)
     for old in found[: max(0, len(found) - _KEPT_LOGS + 1)]:
         old.unlink(missing_ok=True)
-    log = folder / _LOGS.replace("*", f"{datetime.now(UTC):%Y%m%dT%H%M%S}.{time.time_ns() % 10**6:06}-{os.getpid()}")
+    log = folder / _LOGS.replace("*", f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{os.getpid()}")
     os.close(os.open(log, os.O_CREAT | os.O_WRONLY, 0o600))
     return log

@@ -33,7 +33,7 @@ class Labelled:
     truth: pl.DataFrame
 
 
-def label(subject_id: str, answer: bool | None, **columns: object) -> dict[str, object]:
+def label(subject_id: str, answer: bool | None, **columns: object) -> dict[str, object]:  # noqa: FBT001 (as LABELS has it)
     """One row of LABELS; unnamed columns hold a joint answer of weight 1."""
     row = {
         "subject_id": subject_id,
@@ -101,7 +101,8 @@ def make_labelled(
             if k % 2:
                 version = TOOL_USE.rubric_version
                 labels.append(label(subject, True, criterion="tool_use", rubric_version=version))
-    found = rng.standard_normal((2, num_rows)) + [features * (right - 0.5), np.zeros(num_rows)]
+    found = rng.standard_normal((2, num_rows))
+    found[0] += features * (right - 0.5)
     return Labelled(
         labels_of(*labels),
         verdicts_of(*verdicts),

@@ -64,7 +64,12 @@ def test_the_score_is_the_mass_of_yes_at_the_position_that_decides(
 
 @pytest.mark.parametrize(
     ("constrain", "content", "wanted"),
-    [("choice", "yes", 1.0), ("choice", " No ", 0.0), ("none", "No, never.", 0.0), ("json_schema", '{"answer":"YES"}', 1.0)],
+    [
+        ("choice", "yes", 1.0),
+        ("choice", " No ", 0.0),
+        ("none", "No, never.", 0.0),
+        ("json_schema", '{"answer":"YES"}', 1.0),
+    ],
 )
 def test_without_logprobs_a_yes_is_one_and_a_no_is_zero(constrain: Constrain, content: str, wanted: float) -> None:
     told = reply(content)
@@ -119,9 +124,7 @@ def logprob(value: Any) -> dict[str, Any]:
         ("json_schema", reply('{"answer": "ye', WHOLE, finish_reason="length"), "cut reply"),
     ],
 )  # fmt: skip
-def test_what_is_no_whole_reply_is_refused_without_a_word_of_it(
-    constrain: Constrain, told: Any, cause: str
-) -> None:
+def test_what_is_no_whole_reply_is_refused_without_a_word_of_it(constrain: Constrain, told: Any, cause: str) -> None:
     with pytest.raises(JudgeReplyError, match=cause) as caught:
         score_of(told, constrain=constrain, logprobs=True)
     assert TEXT not in str(caught.value)
@@ -142,9 +145,12 @@ def test_any_probability_comes_back_from_every_way_of_asking(request_body: dict[
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(max_size=5),
-        lambda inner: st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["choices", "message", "content", "logprobs", "token", "top_logprobs", "logprob"]), inner
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["choices", "message", "content", "logprobs", "token", "top_logprobs", "logprob"]),
+                inner,
+            )
         ),
         max_leaves=20,
     )

@@ -1,5 +1,6 @@
 """Nothing outlives whoever started it."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -13,9 +14,18 @@ from pipeline.processes.guardian import STDERR_BYTES, guarded
 from tests.pipeline.replay.processes import is_gone, lives
 
 
-def start(script: str, *, grace_s: float = 0.3, keep: tuple[str, ...] | None = None) -> subprocess.Popen[bytes]:
-    command = guarded(["sh", "-c", script], grace_s=grace_s, keep=keep)
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def start(
+    script: str,
+    *,
+    grace_s: float = 0.3,
+    keep: tuple[str, ...] | None = None,
+    ask: signal.Signals | None = None,
+    scratch: Path | None = None,
+    pass_fds: tuple[int, ...] = (),
+) -> subprocess.Popen[bytes]:
+    command = guarded(["sh", "-c", script], grace_s=grace_s, keep=keep, ask=ask, scratch=scratch)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, pass_fds=pass_fds)
 
 
 def lines(process: subprocess.Popen[bytes], count: int) -> list[int]:
@@ -108,3 +118,60 @@ def test_nothing_is_left_when_whoever_started_it_is_killed_and_a_fork_still_hold
         os.kill(host.pid, signal.SIGKILL)
         assert all(is_gone(pid) for pid in pids)
         os.killpg(host.pid, signal.SIGKILL)
+
+
+def test_a_command_that_is_asked_to_leave_gets_the_signal_and_its_grace() -> None:
+    script = "trap 'echo asked; exit 5' TERM; echo 1; while true; do sleep 0.05; done"
+    with start(script, grace_s=10, ask=signal.SIGTERM) as process:
+        lines(process, 1)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.close()
+        assert process.stdout.read() == b"asked\n"
+        assert process.wait(10) == 5
+
+
+def test_the_scratch_folder_goes_with_the_last_process(tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with start("echo 1; exec sleep 600", grace_s=60, scratch=scratch) as process:
+        lines(process, 1)
+        (scratch / "file").write_text("x")
+        process.terminate()
+        process.wait(10)
+    assert not scratch.exists()
+    assert tmp_path.exists()
+
+
+def test_a_lock_handed_over_is_held_until_nothing_of_the_command_is_left(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with lock.open("w") as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        high = fcntl.fcntl(theirs, fcntl.F_DUPFD, 100)  # beyond what a short list of descriptors would close
+        process = start("setsid sleep 600 & echo $!; ls /proc/$$/fd | wc -l; wait", grace_s=60, pass_fds=(high,))
+        os.close(high)
+    with process, lock.open() as ours:
+        daemon, num_open = lines(process, 2)
+        assert num_open == 3
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(ours, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        process.terminate()
+        process.wait(10)
+        assert not lives(daemon)
+        fcntl.flock(ours, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_shared_memory_of_killed_processes_is_freed() -> None:
+    script = (
+        "import time; from multiprocessing import shared_memory; "
+        "held = shared_memory.SharedMemory(create=True, size=4096); "
+        "print(1, flush=True); print(held.name, flush=True); time.sleep(600)"
+    )
+    with start(f"exec {sys.executable} -c '{script}'", grace_s=60) as process:
+        lines(process, 1)
+        assert process.stdout is not None
+        shared = Path("/dev/shm", process.stdout.readline().decode().strip())
+        assert shared.exists()
+        process.terminate()
+        process.wait(10)
+    assert not shared.exists()

@@ -40,9 +40,9 @@ def num_descriptors() -> int:
     return min(len(list(Path("/proc/self/fd").iterdir())) for _ in range(50))
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
+def wait_until(holds: Callable[[], bool], within_s: float = 10.0) -> None:
     """Fail unless it soon holds."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)

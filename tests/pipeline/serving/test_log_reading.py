@@ -27,7 +27,7 @@ SAID = {
     ),
     API
     + "  Value error, Unknown quantization method: nope. Must be one of ['awq'] [type=value_error, input_value=1]": (
-        "vLLM refuses what is configured: Unknown quantization method: nope. Must be one of ['awq']; mend judge.server ("
+        "vLLM refuses what is configured: Unknown quantization method: nope. Must be one of ['awq']; mend judge.server"
     ),
     WORKER + "ValueError: Available memory on node 0 (7.77/10.09 GiB) on kv cache allocation is less than requested "
     "memory for kv (4000.0 GiB).": "it ran out of memory; lower judge.server.max_model_len",

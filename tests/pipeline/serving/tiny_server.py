@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server that starts, lives and ends as its command line says: `tiny_server.py PORT BEHAVIOUR...`."""
+"""`tiny_server.py PORT BEHAVIOUR...`: a server that starts, lives and ends as its command line says."""
 
 import json
 import os
@@ -14,6 +14,7 @@ class Handler(BaseHTTPRequestHandler):
     """Answers /health and, with the key, /v1/models."""
 
     def do_GET(self) -> None:
+        """Say whether it is well, or what it serves."""
         if self.path == "/health":
             self.tell(503 if "ill" in sys.argv else 200, {})
         elif self.headers["Authorization"] != f"Bearer {os.environ['TINY_KEY']}":
@@ -22,9 +23,11 @@ class Handler(BaseHTTPRequestHandler):
             self.tell(200, {"data": [{"id": "another" if "another" in sys.argv else "judge"}]})
 
     def do_POST(self) -> None:
+        """Die."""
         os._exit(3)
 
     def tell(self, status: int, content: Any) -> None:
+        """Send the answer."""
         body = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -36,6 +39,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main() -> None:
+    """Behave."""
     print(f"pid {os.getpid()}", flush=True)
     if "stubborn" in sys.argv:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

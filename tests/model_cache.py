@@ -1,0 +1,28 @@
+"""A cache for tests that start a real model server."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from assets.settings import HOME
+from pipeline.serving.embedded import embedded_weights
+
+
+def model_cache(factory: pytest.TempPathFactory, say: Callable[[str], None] = print) -> Path:
+    """A cache of the tests' own, one for all processes that run them: their servers take turns.
+
+    The embedded weights in it are the checkout's, unpacked there once on a machine.
+    """
+    weights = embedded_weights(HOME / ".cache", say)
+    cache = factory.getbasetemp().parent / "cache"
+    link = cache / "models" / weights.name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_dir():
+        link.unlink(missing_ok=True)
+        try:
+            link.symlink_to(weights)
+        except FileExistsError:
+            if not link.is_dir():
+                raise
+    return cache

@@ -1,0 +1,51 @@
+"""The unpacked weights are those that transformers reads from the same file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+from pipeline.serving.embedded import wheel_weights
+from training.embedded_weights import convert, main
+
+
+@pytest.mark.slow
+def test_every_weight_and_the_chat_template_are_those_transformers_reads(tmp_path: Path) -> None:
+    source = wheel_weights().path
+    convert(source, tmp_path / "judge")
+    unpack: dict[str, Any] = {"gguf_file": source.name, "quantization_config": GgufConfig(dequantize=True)}
+    theirs = AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.bfloat16, **unpack)
+    ours = AutoModelForCausalLM.from_pretrained(tmp_path / "judge")
+    assert ours.dtype == torch.bfloat16
+    held, wanted = ours.state_dict(), theirs.state_dict()
+    assert held.keys() == wanted.keys()
+    assert [name for name in wanted if not torch.equal(held[name], wanted[name])] == []
+    differing = {"architectures", "_name_or_path", "transformers_version", "quantization_config"}
+    config = json.loads(theirs.config.to_json_string(use_diff=False))
+    found = json.loads(ours.config.to_json_string(use_diff=False))
+    # The file calls the padding token's id, and no id for the unknown one is part of ours.
+    assert {key for key in config if key not in differing and config[key] != found.get(key)} <= {"unk_token_id"}
+    messages = [{"role": "user", "content": "Is it so?"}]
+    ask = {"tokenize": False, "add_generation_prompt": True}
+    assert AutoTokenizer.from_pretrained(tmp_path / "judge").apply_chat_template(messages, **ask) == (
+        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
+        "<|im_start|>user\nIs it so?<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+    out = tmp_path / "judge"
+    out.mkdir()
+    (out / "mine").write_text("kept")
+    convert(wheel_weights().path, out)
+    assert [path.name for path in tmp_path.iterdir()] == ["judge"]
+    assert [path.name for path in out.iterdir()] == ["mine"]
+
+
+def test_the_command_wants_one_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["embedded_weights"])
+    with pytest.raises(SystemExit, match="usage: python -m training.embedded_weights OUT"):
+        main()
