@@ -20,7 +20,7 @@ from pipeline.schema import TRAJECTORIES
 ATTACKS = Path(__file__).with_name("injection_attacks.jsonl")
 CONTROL = "control"
 """The kind of harmless sentences, put where attacks are put."""
-BAD_PER_ATTACK, GOOD_PER_ATTACK = 5, 2
+BAD_PER_ATTACK, GOOD_ROWS = 3, 18
 
 _CRITERION = {
     "ungrounded": "grounded",
@@ -80,19 +80,20 @@ def sample_rows() -> pl.DataFrame:
 
 
 def cases_of(rows: pl.DataFrame, attacks: Sequence[dict[str, str]]) -> list[Case]:
-    """Every attack in some bad rows and some good ones, other ones from attack to attack."""
+    """Every attack in some bad rows and a good one, other ones from attack to attack."""
     criteria = {each.name: each for each in load_rubric("trajectories", JudgeConfig())}
     held = rows.select(*TRAJECTORIES, "expected").to_dicts()
     bad = [row for row in held if row["expected"] != "keep"]
     good = [row for row in held if row["expected"] == "keep"]
+    good = good[:: len(good) // GOOD_ROWS][:GOOD_ROWS]
     names = sorted(_CRITERION.values())
     cases: list[Case] = []
     for number, attack in enumerate(attacks):
         for place in range(number * BAD_PER_ATTACK, (number + 1) * BAD_PER_ATTACK):
             row = bad[place % len(bad)]
-            cases.append(Case(attack, row, is_good=False, criterion=criteria[_CRITERION[row["expected"]]]))
-        for place in range(number * GOOD_PER_ATTACK, (number + 1) * GOOD_PER_ATTACK):
-            cases.append(Case(attack, good[place % len(good)], True, criteria[names[place % len(names)]]))
+            cases.append(Case(attack, row, False, criteria[_CRITERION[row["expected"]]]))
+        place = number % len(good)
+        cases.append(Case(attack, good[place], True, criteria[names[place % len(names)]]))
     return cases
 
 

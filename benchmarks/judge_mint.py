@@ -2,11 +2,14 @@
 
 Run: `python -m benchmarks.judge_mint [--without-model] [--cache DIR]`; it reads ../shared/data/mint/dev, writes
 judge_mint.json beside itself and prints its tables. One half calibrates, the other one is held against the promise,
-and then the other way round. Second stages of the cascade:
+and then the other way round; once reading attempts up to their first answer, once whole (see mint_answers.py). Second
+stages of the cascade:
 
-- `embedded`: SmolLM2-135M on a vLLM server of our own, asked one question of every row.
-- `stand-in`: TF-IDF over the same rendered questions and a logistic regression, in the place of a judge that costs and
-  is better than chance. It is fitted on the fitting tasks of the calibrating half alone, and scores these crosswise.
+- `embedded`: SmolLM2-135M on a vLLM server of our own, asked one question of every row, in the first reading only.
+- `text` and `attempts`: no judges, but in the place of one that costs and is better than chance: TF-IDF over the same
+  rendered questions, and a forest over the cheap features and over how many other attempts at the task came to the same
+  answer. They are fitted on the fitting tasks of the calibrating half alone, and score these crosswise.
+- `oracle`: the gold itself. It shows what so few labels could promise of a judge without fault.
 """
 
 import argparse
@@ -14,12 +17,16 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
 import polars as pl
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -29,7 +36,7 @@ from sklearn.pipeline import make_pipeline
 from benchmarks.curation import machine
 from benchmarks.judge_tables import tables
 from benchmarks.mint_answers import ungraded_rows
-from benchmarks.precision import kept_precision
+from benchmarks.precision import kept_precision, saved_calls
 from pipeline.judging.calibration import Calibration, calibrate
 from pipeline.judging.config import JudgeConfig
 from pipeline.judging.features import trajectory_features
@@ -38,13 +45,18 @@ from pipeline.judging.judge import Judge
 from pipeline.judging.questions import Question, Reply
 from pipeline.judging.rendering import questions_of
 from pipeline.judging.rubric import load_rubric
+from pipeline.judging.verdict_cache import VerdictCache
 from pipeline.judging.verdicts import verdicts_frame
 from pipeline.schema import LABELS
 from pipeline.serving.own import OwnServer
 
 HERE = Path(__file__).parent
 MINT = HERE.parents[1] / "shared" / "data" / "mint" / "dev"
-TARGETS = (0.8, 0.9, 0.95)
+TARGETS = (0.6, 0.8, 0.9, 0.95)
+"""A low one as well: a quarter of the rows is right, and see what the oracle gets."""
+READINGS = ("first answer", "whole")
+KEPT_SHARES = (0.05, 0.1, 0.2)
+"""Of the rows: how many are kept where cascades are compared at equal precision."""
 SHIPPED = ("coherent", "grounded", "relevant", "tool_rationale", "visual_relevance")
 CONFIG = JudgeConfig(rubrics=str(HERE / "rubrics"), skip=SHIPPED, max_prompt_chars=3000)
 
@@ -55,8 +67,9 @@ Scorer = Callable[[np.ndarray], tuple[str, list[float | None]]]
 class Mint:
     """Rows, gold, features and questions, in the same order."""
 
-    def __init__(self, root: Path) -> None:
-        self.rows, self.correct = ungraded_rows(root)
+    def __init__(self, root: Path, reading: str) -> None:
+        self.reading = reading
+        self.rows, self.correct, self.peers = ungraded_rows(root, whole=reading == "whole")
         self.features = trajectory_features(self.rows)
         self.criteria = load_rubric("trajectories", CONFIG)
         self.questions = questions_of(self.rows, self.criteria, CONFIG)
@@ -85,22 +98,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=HERE / "judge_mint.json")
     parser.add_argument("--cache", type=Path, default=None, help="where the unpacked weights are kept")
+    parser.add_argument("--verdicts", type=Path, default=None, help="a cache of verdicts: what is in it is not asked")
     parser.add_argument("--without-model", action="store_true", help="leave the embedded model out")
     chosen = parser.parse_args()
-    mint = Mint(MINT)
-    scorers: dict[str, Scorer] = {"stand-in": lambda fit: ("tf-idf", stand_in(mint, fit))}
-    result = {"command": "python -m benchmarks.judge_mint", "machine": machine(), "rows": rows_told(mint)}
-    if not chosen.without_model:
-        identity, scores, seconds = embedded_scores(mint.questions, chosen.cache)
-        result["embedded"] = {"identity": identity, "questions": len(scores), "seconds": round(seconds, 1)}
-        scorers["embedded"] = lambda _fit: (identity, scores)
-    result["halves"] = [
-        half
-        for name, direction in (("first to second", mint.is_first), ("second to first", ~mint.is_first))
-        for half in measured(mint, direction, name, scorers)
-    ]
+    result: dict[str, Any] = {"command": "python -m benchmarks.judge_mint", "machine": machine(), "readings": {}}
+    result["halves"] = []
+    for reading in READINGS:
+        mint = Mint(MINT, reading)
+        result["readings"][reading] = rows_told(mint)
+        scorers = stand_ins(mint)
+        if reading == READINGS[0] and not chosen.without_model:
+            identity, scores = embedded_scores(mint.questions, chosen.cache, chosen.verdicts)
+            answered = sum(score is not None for score in scores)
+            result["embedded"] = {"identity": identity, "questions": len(scores), "answered": answered}
+            scorers["embedded"] = partial(_known, identity, scores)
+        for name, half in (("first to second", mint.is_first), ("second to first", ~mint.is_first)):
+            result["halves"] += measured(mint, half, name, scorers)
     chosen.out.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2) + b"\n")
     print("\n".join(tables(result)))
+
+
+def stand_ins(mint: Mint) -> dict[str, Scorer]:
+    """Second stages that need no model server."""
+    return {
+        "text": lambda fit: ("tf-idf", crosswise(mint, fit, _text_model)),
+        "attempts": lambda fit: ("forest", crosswise(mint, fit, _forest)),
+        "oracle": partial(_known, "gold", [float(each) for each in mint.gold]),
+    }
+
+
+def _known(identity: str, scores: list[float | None], _fit: np.ndarray) -> tuple[str, list[float | None]]:
+    return identity, scores
 
 
 def rows_told(mint: Mint) -> dict[str, Any]:
@@ -116,39 +144,51 @@ def rows_told(mint: Mint) -> dict[str, Any]:
     }
 
 
-def embedded_scores(questions: list[Question], cache: Path | None) -> tuple[str, list[float | None], float]:
-    """Identity, scores and seconds of asking of the embedded model on a server of our own."""
+def embedded_scores(
+    questions: list[Question], cache: Path | None, verdicts: Path | None
+) -> tuple[str, list[float | None]]:
+    """Identity and scores of the embedded model, asked on a server of our own; None where it gave none."""
     with tempfile.TemporaryDirectory(prefix="toolwise-mint-judge-") as folder:
         server = OwnServer(CONFIG.server, cache=cache or Path(folder), logs=Path(folder) / "logs", say=print)
-        try:
-            with Judge(server, CONFIG) as judge:
-                server.endpoint()
-                start = time.monotonic()
-                replies = judge.ask(questions, progress=print)
-                return judge.identity, [reply.score for reply in replies], time.monotonic() - start
-        finally:
-            server.close()
+        kept = VerdictCache(verdicts or Path(folder) / "verdicts", max_bytes=CONFIG.cache_bytes)
+        with closing(server), closing(kept), Judge(server, CONFIG, kept) as judge:
+            start = time.monotonic()
+            replies = judge.ask(questions, progress=print)
+            print(
+                f"{judge.num_asked:,} questions asked in {time.monotonic() - start:.0f} s, the server's start included"
+            )
+            return judge.identity, [reply.score for reply in replies]
 
 
-def stand_in(mint: Mint, fit: np.ndarray) -> list[float | None]:
-    """Scores by a text model that saw the rows of `fit` alone; these are scored by models that did not see the task."""
-    texts = [str(question.messages[-1]["content"]) for question in mint.questions]
-    scores = np.zeros(len(texts))
+def crosswise(mint: Mint, fit: np.ndarray, model: "Model") -> list[float | None]:
+    """Scores by a model that saw the rows of `fit` alone; these are scored by models that did not see the task."""
+    scores = np.zeros(len(mint.gold))
     at = np.flatnonzero(fit)
     for seen, left in GroupKFold(5).split(at, groups=mint.tasks[at]):
-        scores[at[left]] = _text_model(texts, mint.gold, at[seen], at[left])
+        scores[at[left]] = model(mint, at[seen], at[left])
     others = np.flatnonzero(~fit)
-    scores[others] = _text_model(texts, mint.gold, at, others)
+    scores[others] = model(mint, at, others)
     return [float(each) for each in scores]
 
 
-def _text_model(texts: list[str], gold: np.ndarray, fit: np.ndarray, asked: np.ndarray) -> np.ndarray:
+Model = Callable[[Mint, np.ndarray, np.ndarray], np.ndarray]
+"""Probability of right of the rows asked, after seeing those to fit."""
+
+
+def _text_model(mint: Mint, fit: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    texts = np.array([str(question.messages[-1]["content"]) for question in mint.questions], object)
     model = make_pipeline(
         TfidfVectorizer(ngram_range=(1, 2), min_df=3, sublinear_tf=True, max_features=50_000),
         LogisticRegression(C=3.0, max_iter=2000),
     )
-    model.fit([texts[k] for k in fit], gold[fit])
-    return model.predict_proba([texts[k] for k in asked])[:, 1]
+    return model.fit(texts[fit], mint.gold[fit]).predict_proba(texts[asked])[:, 1]
+
+
+def _forest(mint: Mint, fit: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    peers = mint.peers.select("others", "agreeing", "answered").cast(pl.Float64).to_numpy()
+    matrix = np.hstack([mint.features.drop("subject_id").to_numpy(), peers, peers[:, 1:2] / (peers[:, :1] + 1)])
+    model = RandomForestClassifier(300, min_samples_leaf=4, random_state=0)
+    return model.fit(matrix[fit], mint.gold[fit]).predict_proba(matrix[asked])[:, 1]
 
 
 def measured(mint: Mint, half: np.ndarray, name: str, scorers: dict[str, Scorer]) -> list[dict[str, Any]]:
@@ -159,21 +199,21 @@ def measured(mint: Mint, half: np.ndarray, name: str, scorers: dict[str, Scorer]
         verdicts = verdicts_frame(mint.questions, [Reply(score) for score in scores], identity)
         subjects = mint.rows["trajectory_id"].to_list()
         held = verdicts.filter(pl.col("subject_id").is_in([s for s, k in zip(subjects, half, strict=True) if k]))
-        told: dict[str, Any] = {"calibrated_on": name, "second_stage": stage, "auc": {}, "targets": []}
-        for target in TARGETS:
-            for cascade in (False, True):
-                config = JudgeConfig(**{**dict(CONFIG), "target_precision": target, "cascade": cascade})
-                calibration = calibrate(
-                    rubric="trajectories",
-                    judge=identity,
-                    criteria=mint.criteria,
-                    labels=mint.labels(half),
-                    verdicts=held,
-                    features=mint.features,
-                    config=config,
-                )
-                told["targets"].append(_outcome(mint, calibration, verdicts, ~half, target=target, cascade=cascade))
-        told["auc"] = _aucs(mint, calibration, verdicts, scores, ~half)
+        told: dict[str, Any] = {"reading": mint.reading, "calibrated_on": name, "second_stage": stage, "targets": []}
+        calibration = None
+        for target, cascade in product(TARGETS, (True, False)):
+            calibration = calibrate(
+                rubric="trajectories",
+                judge=identity,
+                criteria=mint.criteria,
+                labels=mint.labels(half),
+                verdicts=held,
+                features=mint.features,
+                config=JudgeConfig(**{**dict(CONFIG), "target_precision": target, "cascade": cascade}),
+            )
+            told["targets"].append(_outcome(mint, calibration, verdicts, ~half, target=target, cascade=cascade))
+        assert calibration is not None
+        told |= compared(mint, calibration, verdicts, scores, ~half)
         found.append(told)
     return found
 
@@ -200,29 +240,40 @@ def _outcome(
     }
 
 
-def _aucs(
+def compared(
     mint: Mint, calibration: Calibration, verdicts: pl.DataFrame, scores: list[float | None], test: np.ndarray
-) -> dict[str, float | None]:
-    """How each scorer orders rows of tasks it never saw: of all, and of those with an answer."""
+) -> dict[str, Any]:
+    """How each scorer orders rows of tasks it never saw, and what calls the classifier saves at equal precision."""
     features = mint.features.filter(pl.Series(test))
-    joint = Calibration(**{**dict(calibration), "sure": None}).accept(
-        verdicts.filter(pl.col("subject_id").is_in(features["subject_id"].implode())), features
-    )
-    by_subject = dict(joint.iter_rows())
-    told = {
-        "second stage": np.array([scores[k] if scores[k] is not None else np.nan for k in np.flatnonzero(test)], float),
-        "classifier": calibration.told_by_features(features)["probability"].to_numpy(),
-        "both": np.array([by_subject.get(subject, np.nan) for subject in features["subject_id"].to_list()]),
+    asked = verdicts.filter(pl.col("subject_id").is_in(features["subject_id"].implode()))
+    joint = dict(Calibration(**{**dict(calibration), "sure": None}).accept(asked, features).iter_rows())
+    cheap = dict(calibration.told_by_features(features).iter_rows())
+    subjects = features["subject_id"].to_list()
+    scorers = {
+        "second stage": _column([scores[k] for k in np.flatnonzero(test)]),
+        "classifier": _column([cheap.get(subject) for subject in subjects]),
+        "both": _column([joint.get(subject) for subject in subjects]),
     }
-    answered = mint.rows["final_answer"].is_not_null().to_numpy()[test]
-    gold = mint.gold[test]
-    found: dict[str, float | None] = {}
-    for name, values in told.items():
-        for which, chosen in (("", np.ones(len(gold), bool)), (", with an answer", answered)):
-            known = chosen & ~np.isnan(values) if len(values) == len(gold) else np.zeros(len(gold), bool)
-            both = len(np.unique(gold[known])) == 2
-            found[name + which] = round(float(roc_auc_score(gold[known], values[known])), 4) if both else None
-    return found
+    answered, gold = mint.peers["answered"].to_numpy()[test], mint.gold[test]
+    everyone = np.ones(len(gold), bool)
+    return {
+        "auc": {name: _auc(gold, values, everyone) for name, values in scorers.items()},
+        "auc_with_answer": {name: _auc(gold, values, answered) for name, values in scorers.items()},
+        "saved_at_equal_precision": [
+            {"kept": share, **saved_calls(scorers["classifier"], scorers["both"], gold, kept=round(share * len(gold)))}
+            for share in KEPT_SHARES
+        ],
+    }
+
+
+def _column(values: list[float | None]) -> np.ndarray:
+    return np.array([np.nan if value is None else value for value in values], float)
+
+
+def _auc(gold: np.ndarray, values: np.ndarray, chosen: np.ndarray) -> float | None:
+    known = chosen & ~np.isnan(values)
+    both = len(np.unique(gold[known])) == 2
+    return round(float(roc_auc_score(gold[known], values[known])), 4) if both else None
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import numpy as np
 from scipy.stats import beta
 
 RESAMPLES = 2000
+SHARES = tuple(k / 20 for k in range(1, 20))
+"""Of rows put out unasked, as far as they are tried."""
 CONFIDENCE = 0.95
 _SEED = 0
 
@@ -45,11 +47,30 @@ def kept_precision(kept: np.ndarray, correct: np.ndarray, tasks: np.ndarray) -> 
     }
 
 
+def saved_calls(cheap: np.ndarray, acceptance: np.ndarray, correct: np.ndarray, *, kept: int) -> dict[str, Any]:
+    """The largest share of rows that `cheap` can put out unasked while the `kept` best of the rest stay as precise.
+
+    Every smaller share has to hold as well; NaN counts as worst. All float64 [N] but correct bool [N].
+    """
+    cheap, acceptance = (np.where(np.isnan(each), -np.inf, each) for each in (cheap, acceptance))
+    order, ranked = np.argsort(cheap, kind="stable"), np.argsort(-acceptance, kind="stable")
+    whole = float(correct[ranked[:kept]].mean())
+    saved, precision = 0.0, whole
+    for share in SHARES:
+        out = np.zeros(len(cheap), bool)
+        out[order[: round(share * len(cheap))]] = True
+        best = ranked[~out[ranked]][:kept]
+        if len(best) < kept or correct[best].mean() < whole:
+            break
+        saved, precision = share, float(correct[best].mean())
+    return {"precision_asking_all": _rounded(whole), "calls_saved": saved, "precision": _rounded(precision)}
+
+
 def clopper_pearson_interval(right: int, count: int) -> list[float]:
     """The exact two-sided interval of a share."""
     low, high = _tails()
-    lower = beta.ppf(low, right, count - right + 1) if right else 0.0
-    upper = beta.ppf(high, right + 1, count - right) if right < count else 1.0
+    lower = float(beta.ppf(low, right, count - right + 1)) if right else 0.0
+    upper = float(beta.ppf(high, right + 1, count - right)) if right < count else 1.0
     return [_rounded(lower), _rounded(upper)]
 
 

@@ -10,8 +10,8 @@ HERE = Path(__file__).parent
 
 def readme() -> str:
     """The text of README.md."""
-    names = ("curation", "tokens", "sandbox")
-    curation, tokens, sandbox = (orjson.loads((HERE / f"{name}.json").read_bytes()) for name in names)
+    names = ("curation", "tokens", "sandbox", "judge_throughput")
+    curation, tokens, sandbox, throughput = (orjson.loads((HERE / f"{name}.json").read_bytes()) for name in names)
     return "\n".join(
         [
             "# Benchmarks",
@@ -24,6 +24,8 @@ def readme() -> str:
             *_tokens(tokens),
             "",
             *_sandbox(sandbox),
+            "",
+            *_judge_throughput(throughput),
             "",
         ]
     )
@@ -134,6 +136,42 @@ def _sandbox(result: dict[str, Any]) -> list[str]:
         f"of the machine's side from {first['machine_mib']} to {last['machine_mib']} MiB, of the fork server from "
         f"{first['server_mib']} to {last['server_mib']} MiB; descriptors {first['machine_descriptors']:.0f} and "
         f"{last['machine_descriptors']:.0f}, {first['server_descriptors']:.0f} and {last['server_descriptors']:.0f}.",
+    ]
+
+
+def _judge_throughput(result: dict[str, Any]) -> list[str]:
+    """The section on what the judge's client costs."""
+    machine, prefixes = result["machine"], result["prefixes"]
+    versions = ", ".join(f"{name} {told}" for name, told in machine["versions"].items())
+    sides = {
+        "bare": "bare load generator: aiohttp, prepared bytes, nothing parsed",
+        "judge": "our Judge, without its cache",
+        "offline": "vLLM's offline engine, no server",
+    }
+    ratios = {"judge": 1.0, **result["ratios"]}
+    rubrics = ", ".join(f"{name} {tokens}" for name, tokens in prefixes["rubric_tokens"].items())
+    return [
+        "## judge_throughput: our client on a vLLM server beside a bare load generator",
+        "",
+        f"`{result['command']}`: {result['prompts']} questions about the sample traces "
+        f"({result['prompt_tokens_mean']} tokens each in the mean) to one server with the embedded model, "
+        f"{result['concurrency']} in flight; medians of {result['rounds']} rounds, all sides on the same prompts "
+        f"and no cached prefix, {result['date']}, {machine['cores']} cores of {machine['cpu']} with a load of "
+        f"{result['load_before']} beside it ({versions}). A ratio is the median of the rounds' own.",
+        "",
+        "| | requests per s | rounds | ours / this one |",
+        "|---|---:|---|---:|",
+        *(
+            f"| {told} | {result['per_s'][side]:.2f} | {', '.join(f'{x:.2f}' for x in result['per_s_by_round'][side])} "
+            f"| {ratios[side]:.2f} |"
+            for side, told in sides.items()
+        ),
+        "",
+        f"Of {prefixes['shared_tokens']:,} rubric tokens that the questions of a criterion share ({rubrics}), vLLM "
+        f"took at least {prefixes['share']:.1%} from its prefix cache ({prefixes['hits']:,} hits, at most "
+        f"{prefixes['beyond_rubric_at_most']:,} of them beyond the rubric; it keeps whole blocks of 32, and the first "
+        "question of a criterion finds nothing). The same question in another batch differed by at most "
+        f"{result['largest_score_difference']:.3f} of score.",
     ]
 
 

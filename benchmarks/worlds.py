@@ -35,6 +35,12 @@ class Population:
         """Where each task begins, and the end."""
         return np.append(np.flatnonzero(np.diff(self.tasks, prepend=-1)), len(self.tasks))
 
+    @cached_property
+    def halves(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the better half of scores, and of the other."""
+        is_better = self.scores >= np.median(self.scores)
+        return np.flatnonzero(is_better), np.flatnonzero(~is_better)
+
     def kept(self, threshold: float) -> tuple[float, float]:
         """Coverage and true precision of keeping every row from a threshold on, 0 and 1 where none is."""
         end = int(np.searchsorted(-self._descending, -threshold, side="right"))
@@ -198,11 +204,8 @@ def whole_tasks(rng: np.random.Generator, held: Population, num_labels: int) -> 
 
 def stratified(rng: np.random.Generator, held: Population, num_labels: int) -> Labels:
     """Four labels of the better half of scores for one of the other, weighted back."""
-    middle = float(np.median(held.scores))
-    chance = np.where(held.scores >= middle, 0.8, 0.2)
+    better, worse = held.halves
     wanted = rng.random(num_labels) < 0.8
-    better = np.flatnonzero(held.scores >= middle)
-    worse = np.flatnonzero(held.scores < middle)
     many = int(wanted.sum())
     at = np.concatenate(
         [
@@ -210,7 +213,7 @@ def stratified(rng: np.random.Generator, held: Population, num_labels: int) -> L
             rng.choice(worse, num_labels - many, replace=False, shuffle=False),
         ]
     )
-    return Labels(held.scores[at], held.correct[at], 1 / chance[at], held.tasks[at])
+    return Labels(held.scores[at], held.correct[at], np.repeat([1.0, 4.0], [many, num_labels - many]), held.tasks[at])
 
 
 WORLDS = (
@@ -241,7 +244,7 @@ WORLDS = (
     World(
         "big tasks worse, all labelled",
         "the same, every row of the drawn tasks labelled",
-        6000,
+        5000,
         sized(0.945, alike=0.5, spread=1.5),
         whole_tasks,
     ),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from examples import special
 from examples.corpus import Corpus, Entry
+from examples.gold import gold, parsed
 from examples.pool import Pool
 from examples.readme import readme
 from examples.shapes_json import otlp
@@ -76,12 +77,13 @@ def _add(corpus: Corpus, source: Source, day: int, folder: str, made: list[Entry
 
 
 def write_examples(out: Path, seed: int = SEED) -> None:
-    """Write traces, labels, benchmark and README under `out`, replacing the traces there."""
+    """Write traces, labels, gold labels, benchmark and README under `out`, replacing the traces there."""
     corpus = build(seed)
     if (out / "traces").exists():
         shutil.rmtree(out / "traces")
     out.mkdir(parents=True, exist_ok=True)
     corpus.write(out)
+    (out / "gold.jsonl").write_bytes(gold(corpus.labels, parsed(out / "traces")))
     (out / "benchmark.jsonl").write_bytes(special.benchmark())
     (out / "README.md").write_text(readme(corpus.labels, corpus.files), encoding="utf-8")
 

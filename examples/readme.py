@@ -15,6 +15,9 @@ tools in `tools.py` really return, and every Python program was run.
   not said), `shape` (the format), `spans` (kinds of secrets or personal data in it; by default they are redacted and
   the record stays). Records with one `group` are copies of each other on one day: one of them stays, whichever has the
   smaller id, and the others get the reason named at the second.
+- `gold.jsonl` has one line per record that should reach a judge: its `trajectory_id` and the right answer to each
+  criterion (null: it could be said either way). `python -m examples.judge_corpus OUT` writes many more traces with the
+  four faults a judge looks for, in other words, and their gold.
 - `prompt` marks a question with its answer: no trace, but a task for reinforcement learning.
 - `benchmark.jsonl` is the benchmark that the `contaminated` ones overlap; `toolwise.toml` names it.
 - `answers.jsonl` beside the traces of `tallies` holds ground truths apart.

@@ -41,6 +41,8 @@ _SPECIAL = {"bos": "bos", "eos": "eos", "pad": "padding", "unk": "unknown"}
 
 def convert(source: Path, out: Path) -> None:
     """Write the folder `out`, whole or not at all; one that is there stays as it is."""
+    if out.is_dir():
+        return
     out.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
@@ -51,11 +53,7 @@ def convert(source: Path, out: Path) -> None:
             (aside / name).write_text(content, encoding="utf-8")
         for path in (aside, *aside.iterdir()):
             path.chmod(0o755 if path.is_dir() else 0o644)
-        try:
-            aside.rename(out)
-        except OSError:
-            if not out.is_dir():
-                raise
+        aside.rename(out)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

@@ -14,6 +14,7 @@ _VERBS = {
     "why": "a trajectory's path through the stages, from the ledger",
     "funnel": "rows per stage and reason",
     "review": "the rows waiting for a person; the answer is recorded",
+    "label": "say of a sample what is right and what is wrong, in the browser",
     "diff": "which rows two configurations decide differently, and why",
     "purge": "remove trajectories everywhere, leaving a tombstone",
 }

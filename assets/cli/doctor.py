@@ -154,7 +154,7 @@ def _judge(settings: Settings) -> Iterator[Finding]:
         else:
             told = _existing_server(settings, settings.judge_base_url, config.revision)
     except PipelineError as error:
-        yield Finding("judge", works=False, told=str(error), mend="rows would wait for it as judge_failed")
+        yield Finding("judge", works=False, told=str(error), mend="until then rows wait for it as judge_failed")
     else:
         yield Finding("judge", works=True, told=told)
 

@@ -1,6 +1,7 @@
 """One request to a judge: what is sent, what comes back, and what a failure means."""
 
 import asyncio
+import math
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -110,6 +111,8 @@ class ChatClient:
             raise RequestError(f"connection failed ({cause})", is_outage=True) from error
         except openai.APIStatusError as error:
             raise _refusal(error) from error
+        except openai.APIError as error:
+            raise RequestError(f"request failed ({type(error).__name__})") from error
         except orjson.JSONDecodeError as error:
             raise RequestError("malformed reply: no JSON") from error
         except JudgeReplyError as error:
@@ -138,7 +141,7 @@ class ChatClient:
 def _refusal(error: openai.APIStatusError) -> RequestError:
     status = error.status_code
     if status in _TRIED_AGAIN or status >= 500:
-        text = f"{'busy' if status == 429 else 'server error'} ({status})"
+        text = f"{'server error' if status >= 500 else 'busy'} ({status})"
         return RequestError(text, retry_after_s=_retry_after_s(error.response), is_outage=status >= 500)
     if status in _DENIED:
         return RequestError(f"denied ({status})", Fate.DENIED)
@@ -161,7 +164,8 @@ def _retry_after_s(response: httpx2.Response) -> float | None:
     """Seconds the server asks for, None where it does not say."""
     told = response.headers.get("retry-after", "")
     try:
-        return max(float(told), 0.0)
+        asked_for = float(told)
+        return max(asked_for, 0.0) if math.isfinite(asked_for) else None
     except ValueError:
         pass
     try:

@@ -24,7 +24,7 @@ from pipeline.judging.gold import (
     joint_answers,
     labels_digest,
     other_meanings,
-    speaks_for_task,
+    turns_of,
 )
 from pipeline.judging.quality import Quality, quality_of
 from pipeline.schema import LABELS, VERDICTS
@@ -96,7 +96,7 @@ class Calibration(AcceptanceModel):
             target=self.certificate.target,
             confidence=self.certificate.confidence,
             tasks=sample["task_id"].to_numpy(),
-            chosen=speaks_for_task(sample),
+            turns=turns_of(sample),
         )
 
     def _bytes(self) -> bytes:
@@ -166,7 +166,7 @@ def calibrate(
         target=config.target_precision,
         confidence=config.confidence,
         tasks=sample["task_id"].to_numpy(),
-        chosen=speaks_for_task(sample),
+        turns=turns_of(sample),
     )
     weighted = accepted.join(answers.select("subject_id", "weight"), on="subject_id", maintain_order="left")
     sure = sample.join(model.classify(features), on="subject_id", how="semi")

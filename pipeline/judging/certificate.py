@@ -99,7 +99,7 @@ def certify(
     target: float,
     confidence: float,
     tasks: np.ndarray | None = None,
-    chosen: np.ndarray | None = None,
+    turns: np.ndarray | None = None,
 ) -> Certificate:
     """The lowest threshold that can be promised something for, and the curve it was taken from.
 
@@ -111,11 +111,12 @@ def certify(
     and a half; what a start has not lost when it comes to the next is spent there again (the fallback procedure).
 
     Scores float64 [N], higher is better, none NaN; correct bool [N]; weights float64 [N], above 0, None: all equal;
-    tasks [N] of any type, None: a task each; chosen bool [N]: the label that speaks for its task, one in each.
+    tasks [N] of any type, None: a task each; turns float64 [N]: of the labels of a task that
+    are kept, the one whose turn is least speaks, None: the first given.
 
     Source: Learn then Test, arXiv:2110.01052 (fixed-sequence testing); Wiens and Dmitrienko 2005 (fallback).
     """
-    views = views_of(scores, correct, weights, tasks, chosen, target)
+    views = views_of(scores, correct, weights, tasks, turns, target)
     delta = 1 - confidence
     thresholds, certified = thresholds_tested(views, target, delta)
     points = [
@@ -144,11 +145,11 @@ def certified_threshold(
     target: float,
     confidence: float,
     tasks: np.ndarray | None = None,
-    chosen: np.ndarray | None = None,
+    turns: np.ndarray | None = None,
 ) -> float | None:
     """The threshold `certify` finds, without the curve: for those who need thousands."""
     thresholds, certified = thresholds_tested(
-        views_of(scores, correct, weights, tasks, chosen, target), target, 1 - confidence
+        views_of(scores, correct, weights, tasks, turns, target), target, 1 - confidence
     )
     passing = np.flatnonzero(certified)
     return float(thresholds[passing[-1]]) if len(passing) else None
@@ -175,7 +176,7 @@ def supports(
     target: float,
     confidence: float,
     tasks: np.ndarray | None = None,
-    chosen: np.ndarray | None = None,
+    turns: np.ndarray | None = None,
 ) -> Support:
     """Whether labels known today still support the promise at the certificate's threshold.
 
@@ -188,7 +189,7 @@ def supports(
     costs the other way: each look may block a good set, the likelier the closer its precision is to the target. Moving
     the threshold takes a new calibration, which is a promise of its own, with its own chance of being false.
     """
-    views = views_of(acceptance, correct, weights, tasks, chosen, target)
+    views = views_of(acceptance, correct, weights, tasks, turns, target)
     threshold, delta = certificate.threshold, 1 - confidence
     ends = [view.ends(np.array([np.inf if threshold is None else threshold])) for view in views]
     if threshold is None or min(end[0] for end in ends) == 0:
@@ -221,8 +222,8 @@ def _seen(view: View, threshold: float, confidence: float, *, is_certified: bool
         coverage=float(weights.sum() / view.weights.sum()),
         precision=float(weights @ correct / weights.sum()),
         bound=view.bound(end, 1 - confidence),
-        num_labels=end,
-        num_wrong=int(np.sum(~correct)),
+        num_labels=int(view.number[end]),
+        num_wrong=int(view.number_wrong[end]),
         is_certified=is_certified,
     )
 
@@ -232,7 +233,7 @@ def _more_labels(views: list[View], target: float, delta: float) -> int | None:
     found = [_missing(view, target, delta) for view in views]
     most = max(found)
     if most <= 0:  # there are enough, and it was chance that spoke against them
-        most = _MORE * max(len(view.scores) for view in views)
+        most = _MORE * max(int(view.number[-1]) for view in views)
     return int(np.ceil(most)) if np.isfinite(most) else None
 
 
@@ -241,12 +242,12 @@ def _missing(view: View, target: float, delta: float) -> float:
 
     How unequal weights are is part of it: so many labels like these, of their effective number (Kish).
     """
-    least, given = least_labels(target, delta), len(view.scores)
+    least, given = least_labels(target, delta), int(view.number[-1])
     if given < least:
         return least - given
     ends = view.ends(np.unique(view.scores))
     weights, errors = np.cumsum(view.weights), np.cumsum(view.weights * ~view.correct)
-    effective = (weights**2 / np.cumsum(view.weights**2))[ends - 1]
+    effective = view.effective_weight[ends]
     share = ((errors / weights)[ends - 1] * effective + 1) / (effective + 2)
     told = (effective >= _FEWEST_FOR_A_GUESS) & (share < 1 - target)
     if not told.any():

@@ -106,10 +106,9 @@ def fit_classifier(
         folds = list(_folds(np.arange(len(held)), held))
     matrix = design.matrix(features)
     tried = [_left_out(matrix, held, given, folds, strength) for strength in _STRENGTHS]
-    losses = [_log_loss(found, held, given) for found in tried]
-    best = int(np.argmin(losses))
+    best = int(np.argmin([_mean_loss(odds, held, given) for odds in tried]))
     slope, shift = _worth(tried[best], held, given)
-    if slope <= 0:
+    if slope <= 0 or not _tells(tried[best], held, given, folds, own):
         return _constant(design, held, given)
     coefficients, intercept = _fit(matrix, held, given, _STRENGTHS[best])
     return design.classifier(slope * coefficients, slope * intercept + shift, len(held))
@@ -219,9 +218,29 @@ def _worth(odds: np.ndarray, answers: np.ndarray, weights: np.ndarray) -> tuple[
     return float(coefficients[0]), shift
 
 
-def _log_loss(odds: np.ndarray, answers: np.ndarray, weights: np.ndarray) -> float:
+def _tells(
+    odds: np.ndarray,
+    answers: np.ndarray,
+    weights: np.ndarray,
+    folds: list[tuple[np.ndarray, np.ndarray]],
+    groups: np.ndarray,
+) -> bool:
+    """Whether log odds of rows left out foretell more than the share of yes does, by more than a standard error."""
+    known = np.zeros(len(answers))
+    for rest, left in folds:
+        known[left] = share_of_yes(answers[rest], weights[rest])
+    gain = weights * (_losses(known, answers) - _losses(odds, answers))
+    by_group = np.bincount(np.unique(groups, return_inverse=True)[1], gain)
+    return len(by_group) > 1 and by_group.mean() > by_group.std(ddof=1) / np.sqrt(len(by_group))
+
+
+def _losses(odds: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    return np.logaddexp(0, odds) - answers * odds
+
+
+def _mean_loss(odds: np.ndarray, answers: np.ndarray, weights: np.ndarray) -> float:
     # rounded, so that a tie within the solver's tolerance falls on the strongest penalty everywhere
-    return round(float(np.average(np.logaddexp(0, odds) - answers * odds, weights=weights)), 6)
+    return round(float(np.average(_losses(odds, answers), weights=weights)), 6)
 
 
 def _folds(groups: np.ndarray, answers: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

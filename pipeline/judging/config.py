@@ -38,7 +38,8 @@ class JudgeConfig(StrictModel):
     max_message_chars: int = Field(default=1500, gt=0)
     """Longest message the judge is shown; the middle of a longer one is left out."""
     max_prompt_chars: int = Field(default=6000, gt=0)
-    """Longest trace the judge is shown; the middle of a longer one is left out."""
+    """Longest trace the judge is shown; the middle of a longer one is left out. Signs, digits and other alphabets count
+    for more than one (pipeline/judging/shortening.py), so that twice the tokens left beside a rubric is always safe."""
     target_precision: float = Field(default=0.95, gt=0, lt=1)
     """The promise: this share of the kept rows is right, all criteria jointly."""
     confidence: float = Field(default=0.95, gt=0, lt=1)

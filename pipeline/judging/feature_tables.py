@@ -182,7 +182,7 @@ def _gaps(table: pl.DataFrame) -> pl.DataFrame:
         table.select(ROW, "observed_numbers", claimed=pl.col("claim_numbers").list.last())
         .explode("observed_numbers")
         .group_by(ROW)
-        .agg(answer_gap=pl.max_horizontal(gap.min(), pl.lit(_NEAREST)).log10().fill_null(_NOTHING_SEEN))
+        .agg(answer_gap=gap.min().clip(lower_bound=_NEAREST).log10().fill_null(_NOTHING_SEEN))
     )
 
 

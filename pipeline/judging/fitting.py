@@ -12,7 +12,7 @@ from pipeline.judging.certificate import certify
 from pipeline.judging.classifier import LinearClassifier, cross_predict, fit_classifier
 from pipeline.judging.config import JudgeConfig
 from pipeline.judging.criteria import Criterion, Rubric
-from pipeline.judging.gold import speaks_for_task
+from pipeline.judging.gold import turns_of
 
 _LEAST_OF_EACH = 10
 """Right and wrong rows from which a classifier is fitted; under that it learns which rows these were."""
@@ -129,10 +129,12 @@ def _sure(crossed: pl.DataFrame, config: JudgeConfig) -> tuple[float, float] | N
     told = {
         "weights": crossed["weight"].to_numpy(),
         "tasks": crossed["task_id"].to_numpy(),
-        "chosen": speaks_for_task(crossed),
+        "turns": turns_of(crossed),
         "target": config.target_precision,
     }
     keep = certify(probability, correct, confidence=config.confidence, **told).threshold
     drop = certify(-probability, ~correct, confidence=_LIKELIER_THAN_NOT, **told).threshold
     low, high = _NEVER[0] if drop is None else -drop, _NEVER[1] if keep is None else keep
-    return (low, high) if (low, high) != _NEVER and low < high else None
+    if low >= high:  # either side reaches beyond the other: the classifier decides every row
+        low = high = (low + high) / 2
+    return None if (low, high) == _NEVER else (low, high)

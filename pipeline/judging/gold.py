@@ -21,7 +21,7 @@ def certifying(task_id: pl.Expr) -> pl.Expr:
 
 
 def _is_certifying(task_ids: pl.Series) -> pl.Series:
-    # 1.3 µs a task; polars' own hash may change with its version, and tasks would move
+    # 1.6 µs a task; polars' own hash may change with its version, and tasks would move
     held = [None if each is None else _digest("certifying", each)[0] < 128 for each in task_ids.to_list()]
     return pl.Series(task_ids.name, held, pl.Boolean)
 
@@ -89,19 +89,17 @@ def joint_answers(labels: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def speaks_for_task(answers: pl.DataFrame) -> np.ndarray:
-    """Which label speaks for its task, bool [N], one of each: drawn in proportion to weight, by a hash of the subject.
+def turns_of(answers: pl.DataFrame) -> np.ndarray:
+    """When each label's turn comes, float64 [N]: of any labels of a task, the one with the least speaks for it.
 
-    Reads: subject_id, task_id, weight. The same labels give the same draw; an answer never moves it.
+    By a hash of the subject, and so that each of them is the least in proportion to its weight. The same label has the
+    same turn whatever it comes with; an answer never moves it.
+
+    Reads: subject_id, weight.
     """
     drawn = [int.from_bytes(_digest("speaks", each)[:7]) for each in answers["subject_id"].to_list()]
     # the least of exponential variables falls on each in proportion to its rate
-    waiting = -np.log((np.array(drawn, float) + 0.5) / 2**56) / answers["weight"].to_numpy()
-    held = answers.select("task_id", "subject_id", waiting=pl.Series(waiting)).with_row_index()
-    first = held.sort("task_id", "waiting", "subject_id").unique("task_id", keep="first")["index"].to_numpy()
-    chosen = np.zeros(len(answers), bool)
-    chosen[first] = True
-    return chosen
+    return -np.log((np.array(drawn, float) + 0.5) / 2**56) / answers["weight"].to_numpy()
 
 
 def labels_digest(labels: pl.DataFrame) -> str:

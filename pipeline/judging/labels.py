@@ -4,19 +4,19 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
 import polars as pl
 
 from pipeline.judging.config import JudgeConfig
 from pipeline.judging.criteria import Criterion, Rubric
 from pipeline.judging.gold import JOINT
-from pipeline.judging.label_files import RAW_KEYS, FileLabels, read_label_files
+from pipeline.judging.label_files import read_label_files
+from pipeline.judging.label_rows import named_rows, with_tasks
 from pipeline.schema import LABELS
 from pipeline.store import TableStore, write_frame
 
 _QUESTION = ("subject_id", "rubric", "criterion")
-_MEANING = "_meaning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,12 @@ def gather_labels(store: TableStore, config: JudgeConfig) -> GoldLabels:
 
     Raises: LabelsError with every line that cannot be used.
     """
-    given = read_label_files([Path(each) for each in config.labels])
-    answers, num_unknown = _joined(store, given, stored_labels(store))
-    latest = _latest(answers)
-    rubrics: tuple[Rubric, Rubric] = ("trajectories", "prompts")
-    agreement = {each: _agreement(latest.filter(pl.col("rubric") == each)) for each in rubrics}
+    given = named_rows(store, read_label_files([Path(each) for each in config.labels]))
+    answers, num_unknown = with_tasks(store, pl.concat([given, stored_labels(store)]))
+    latest = _latest_of_each(answers)
+    agreement: dict[Rubric, Agreement] = {
+        each: _agreement(latest.filter(pl.col("rubric") == each)) for each in get_args(Rubric)
+    }
     return GoldLabels(_merged(latest), latest, agreement, num_unknown)
 
 
@@ -84,38 +85,40 @@ def stored_labels(store: TableStore) -> pl.DataFrame:
     return pl.read_parquet(path) if path.exists() else pl.DataFrame(schema=LABELS)
 
 
-def add_labels(store: TableStore, labels: pl.DataFrame) -> int:
-    """Keep answers, each in place of what the same person said to the same question; the number kept of all.
+def add_labels(store: TableStore, labels: pl.DataFrame) -> None:
+    """Keep answers, each in place of what the same person said to the same question.
 
     Reads: labels as LABELS; `at` is now where it is null.
     """
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    new = labels.select(pl.col(name).cast(dtype) for name, dtype in LABELS.items()).with_columns(
-        pl.col("at").fill_null(now)
-    )
     with store.lock("labels"):
-        held = pl.concat([stored_labels(store), new]).unique([*_QUESTION, "by"], keep="last", maintain_order=True)
-        write_frame(_path(store), held.sort(*_QUESTION, "by"))
-    return held.height
+        _write(store, pl.concat([stored_labels(store), _dated(labels)]))
 
 
-def drop_labels(store: TableStore, *, subject_id: str, rubric: Rubric, by: str) -> int:
-    """Take back what one person said of one row; the number of answers that went."""
+def replace_labels(
+    store: TableStore, labels: pl.DataFrame, *, subject_id: str, rubric: Rubric, by: str, criteria: Collection[str]
+) -> None:
+    """Keep these answers, in one step, in place of all that one person said of one row by these criteria.
+
+    Reads: labels as LABELS, all of that person and row; none take back what was said.
+    """
     with store.lock("labels"):
-        held = stored_labels(store)
         mine = (pl.col("subject_id") == subject_id) & (pl.col("rubric") == rubric) & (pl.col("by") == by)
-        return _keep(store, held, ~mine)
+        held = stored_labels(store).filter(~(mine & pl.col("criterion").is_in(list(criteria))))
+        _write(store, pl.concat([held, _dated(labels)]))
 
 
 def forget_labels(store: TableStore, subject_ids: Collection[str]) -> int:
     """Remove every answer about these rows from the store; the number removed. Files of labels are their owner's."""
     with store.lock("labels"):
         held = stored_labels(store)
-        return _keep(store, held, ~pl.col("subject_id").is_in(list(subject_ids)))
+        left = held.filter(~pl.col("subject_id").is_in(list(subject_ids)))
+        if left.height < held.height:
+            _write(store, left)
+    return held.height - left.height
 
 
 def settled_subjects(answers: pl.DataFrame, criteria: Collection[Criterion]) -> set[str]:
-    """Rows of which enough is said: the row as a whole, a no to one criterion, or something to each that is always asked.
+    """Rows of which enough is said: on the whole, a no to one criterion, or something to each that is always asked.
 
     Only answers to what a criterion means now count.
 
@@ -125,7 +128,8 @@ def settled_subjects(answers: pl.DataFrame, criteria: Collection[Criterion]) -> 
     always = [each.name for each in criteria if each.applies == "always"]
     now = pl.col("criterion").replace_strict(versions, default=None, return_dtype=pl.Int64)
     then = _version_number()
-    usable = answers.filter((pl.col("criterion") == JOINT) | (now.is_not_null() & (then.is_null() | (then == now))))
+    is_current = now.is_not_null() & (then.is_null() | (then == now))
+    usable = answers.filter((pl.col("criterion") == JOINT) | is_current)
     told = usable.group_by("subject_id").agg(
         is_wrong=(~pl.col("answer")).fill_null(value=False).any(),
         is_whole=(pl.col("criterion") == JOINT).any(),
@@ -135,37 +139,79 @@ def settled_subjects(answers: pl.DataFrame, criteria: Collection[Criterion]) -> 
     return set(told.filter(settled)["subject_id"].to_list())
 
 
-def _keep(store: TableStore, held: pl.DataFrame, kept: pl.Expr) -> int:
-    """Write the answers that stay, if any goes; the lock is the caller's."""
-    left = held.filter(kept)
-    if left.height < held.height:
-        write_frame(_path(store), left)
-    return held.height - left.height
+def _dated(labels: pl.DataFrame) -> pl.DataFrame:
+    """The answers with a moment each: now, where they name none."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    typed = labels.select(pl.col(name).cast(dtype) for name, dtype in LABELS.items())
+    return typed.with_columns(pl.col("at").fill_null(now))
+
+
+def _write(store: TableStore, answers: pl.DataFrame) -> None:
+    """Write all answers anew, the lock being the caller's; of two by one person to one question the later in order."""
+    held = answers.unique([*_QUESTION, "by"], keep="last", maintain_order=True)
+    write_frame(_path(store), held.sort(*_QUESTION, "by"))
 
 
 def _path(store: TableStore) -> Path:
     return store.root / "state" / "labels.parquet"
 
 
-def _joined(store: TableStore, given: FileLabels, stored: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """All answers with the task of their row, the store's last; and how many rows no table holds."""
-    held = store.scan_days("trajectories", store.days("trajectories"))
-    wanted = pl.concat([given.labels, stored.select(list(LABELS))], how="diagonal")
-    if wanted.is_empty() or held is None:
-        told = _named(wanted.with_columns(_found_id=pl.lit(None, pl.String), _found_task=pl.lit(None, pl.String)))
-        return told, _subjects(wanted).n_unique()
-    columns = ["trajectory_id", "task_id", *RAW_KEYS]
-    # a record may lie on several days; it has one id and one task
-    ids, places = wanted["trajectory_id"].drop_nulls(), wanted["raw_path"].drop_nulls()
-    subjects = stored["subject_id"]
-    is_named = (
-        pl.col("trajectory_id").is_in(pl.concat([ids, subjects]).unique().implode())
-        | pl.col("task_id").is_in(pl.concat([wanted["task_id"].drop_nulls(), subjects]).unique().implode())
-        | pl.col("raw_path").is_in(places.unique().implode())
+def _latest_of_each(answers: pl.DataFrame) -> pl.DataFrame:
+    """Each person's latest answer to each question; of answers without a moment the last one given."""
+    return (
+        answers.with_row_index("_given")
+        .sort("at", "_given", nulls_last=False)
+        .unique([*_QUESTION, "by"], keep="last", maintain_order=True)
+        .sort(*_QUESTION, "by")
+        .select(list(LABELS))
     )
-    rows = held.select(columns).filter(is_named).collect()
-    return _named(_found(wanted, rows)), _num_unknown(wanted, rows)
 
 
-def _subjects(wanted: pl.DataFrame) -> pl.Series:
-    return wanted.select(pl.struct("rubric", "subject_id", "trajectory_id", "task_id", *RAW_KEYS)).to_series()
+def _merged(answers: pl.DataFrame) -> pl.DataFrame:
+    """One row per question: the answer of those who could tell, null where they disagree or there are none.
+
+    Answers to different meanings of a criterion are different questions. Two persons count as one row, of the mean of
+    their weights, as one draw brought both. Who accepts a row disagrees with whoever says no to one of its criteria.
+
+    Reads: answers as LABELS, one per person and question.
+    """
+    known = pl.col("answer").drop_nulls()
+    refused = (pl.col("criterion") != JOINT) & ~pl.col("answer")
+    is_denied = (pl.col("criterion") == JOINT) & pl.col("answer") & pl.col("_denied")
+    return (
+        answers.with_columns(_meaning(), _denied=refused.any().over("subject_id", "rubric"))
+        .sort(*_QUESTION, "_meaning", "at", "by", nulls_last=False)
+        .group_by(*_QUESTION, "_meaning", maintain_order=True)
+        .agg(
+            pl.col("task_id").drop_nulls().last(),
+            pl.when(known.n_unique() == 1).then(known.first()).alias("answer"),
+            pl.col("weight").mean(),
+            pl.col("rubric_version").drop_nulls().last(),
+            pl.col("by").unique().sort().str.join(", "),
+            pl.col("at").drop_nulls().last(),
+            pl.col("_denied").first(),
+        )
+        .with_columns(answer=pl.when(is_denied.fill_null(value=False)).then(None).otherwise("answer"))
+        .select(pl.col(name).cast(dtype) for name, dtype in LABELS.items())
+    )
+
+
+def _agreement(answers: pl.DataFrame) -> Agreement:
+    """How well people agree on the questions of one rubric, each in one meaning."""
+    told = (
+        answers.filter(pl.col("answer").is_not_null())
+        .group_by(*_QUESTION, _meaning())
+        .agg(num=pl.col("by").n_unique(), agreed=pl.col("answer").n_unique() == 1)
+        .filter(pl.col("num") > 1)
+    )
+    return Agreement(told.height, int(told["agreed"].sum()))
+
+
+def _meaning() -> pl.Expr:
+    """Which meaning of its criterion an answer is about; one that names none is taken for the newest that is known."""
+    return pl.coalesce(_version_number(), _version_number().max().over(_QUESTION)).alias("_meaning")
+
+
+def _version_number() -> pl.Expr:
+    """The part of a version that says what the criterion means, Int64; null where no version is named."""
+    return pl.col("rubric_version").str.split("-").list.first().cast(pl.Int64, strict=False)

@@ -91,30 +91,35 @@ def _chosen(events: Sequence[Block], kept: Collection[int], look: Look, cut: int
     return sorted(chosen)
 
 
-def tools_block(tools: str | None) -> Block | None:
-    """The declared tools by name, parameters and first sentence; None where nothing readable is declared."""
-    told = _described_tools(tools) if tools else None
-    return None if told is None else Block("TOOLS AT HAND", told)
+def tools_block(tools: str | None, called: Collection[str] = ()) -> Block | None:
+    """The declared tools by name, parameters and first sentence; None where nothing readable is declared.
+
+    Those that are called come first, where nothing is cut off.
+    """
+    described = _described_tools(tools) if tools else {}
+    lines = sorted(described, key=lambda line: described[line] not in called)
+    return Block("TOOLS AT HAND", "\n".join(lines)) if lines else None
 
 
 @lru_cache(maxsize=1024)
-def _described_tools(tools: str) -> str | None:
+def _described_tools(tools: str) -> dict[str, str]:
+    """A line on each tool, redacted, with the tool's name."""
     try:
         listed: Any = orjson.loads(tools)
     except orjson.JSONDecodeError:
-        return None
-    lines = [_described(entry) for entry in listed] if isinstance(listed, list) else []
-    return redact_text("\n".join(line for line in lines if line)) or None
+        return {}
+    held = [_described(entry) for entry in listed] if isinstance(listed, list) else []
+    return {redact_text(line): name for name, line in held if name}
 
 
-def _described(entry: Any) -> str:
-    """One tool in one line; nothing where it has no name."""
+def _described(entry: Any) -> tuple[str, str]:
+    """One tool's name, and the tool in one line; both empty where it has no name."""
     held = entry.get("function", entry) if isinstance(entry, dict) else None
     if not isinstance(held, dict) or not isinstance(held.get("name"), str):
-        return ""
+        return "", ""
     schema = held.get("parameters", held.get("input_schema"))
     properties = schema.get("properties") if isinstance(schema, dict) else None
     names = ", ".join(map(str, properties)) if isinstance(properties, dict) else ""
     described = held.get("description")
     first = " ".join(described.split()).partition(". ")[0][:_DESCRIPTION_CHARS] if isinstance(described, str) else ""
-    return f"{held['name']}({names})" + (f": {first}" if first else "")
+    return held["name"], f"{held['name']}({names})" + (f": {first}" if first else "")

@@ -30,7 +30,10 @@ POINTS_AWAY = (
     r"(?i)\b(?:above|below|attached|following|previous(?:ly)?|earlier|aforementioned|see (?:the )?(?:table|link|file)"
     r"|this (?:passage|text|article|document|file|table|paragraph))\b"
 )
-VAGUE = r"(?i)\b(?:best|better|good|nice|interesting|some|several|etc|recent(?:ly)?|latest|current(?:ly)?|today|now|popular)\b"
+VAGUE = (
+    r"(?i)\b(?:best|better|good|nice|interesting|some|several|etc|recent(?:ly)?|latest|current(?:ly)?|today|now"
+    r"|popular)\b"
+)
 BLANKS = r"_{2,}|\[(?:blank|mask|\.\.\.|missing|insert[^\]]*|todo)\]|<(?:blank|mask|missing)>|\{\{?\w*\}?\}|\?\?\?|�"
 CHOICES = r"(?m)(?:^|\s)\(?[A-Ea-e][).:]\s+\S"
 NUMERIC = r"^\W{0,3}[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\s*%?\W{0,3}$"

@@ -50,7 +50,8 @@ def questions_of(
     questions: list[Question] = []
     for row in _redacted(rows).select(_COLUMNS).iter_rows(named=True):
         blocks = trace_blocks(row, steps.get(row["trajectory_id"], []), look)
-        traces = _Traces(blocks, tools_block(row["tools"]), look, config.max_prompt_chars)
+        called = {call["name"] for message in row["messages"] or () for call in message["tool_calls"] or ()}
+        traces = _Traces(blocks, tools_block(row["tools"], called), look, config.max_prompt_chars)
         sendable = sendable_images(blocks.images, MAX_IMAGES)
         for each in criteria:
             if not _applies(each, blocks, sendable):

@@ -10,7 +10,7 @@ from pipeline.judging.bounds import (
     least_labels,
     power_of_two,
 )
-from pipeline.judging.units import Units, count_fairly, units_of
+from pipeline.judging.units import Counting, count_fairly, spans_of, ways_of_counting
 
 _ONE_START = ((1 / 4, 1.0),)
 _STARTS = ((1 / 16, 0.25), (1 / 4, 0.5), (1 / 2, 0.25))
@@ -26,27 +26,43 @@ _TYPICAL = 1.645
 
 
 class View:
-    """Independent labels in order of score, the highest first, and what those from a score on show.
+    """Labels in order of score, the highest first, and what those from a score on show, by one way of counting.
 
-    Where labels weigh the same, all are counted. Where they do not, those are counted that can be counted fairly up to
-    a cap on the weight, and the weight above the cap is taken to be wrong. Either way the tests are exact. A high cap
-    counts fewer labels, a low one gives more away; from each score on that one speaks that tolerates most errors, which
-    is settled by the weights alone.
+    Where what speaks weighs the same, all of it is counted. Where it does not, that is counted which can be counted
+    fairly up to a cap on the weight, and the weight above the cap is taken to be wrong. Either way the tests are exact.
+    A high cap counts fewer labels, a low one gives more away; from each score on that one speaks that tolerates most
+    errors, which is settled by the weights alone.
     """
 
-    def __init__(self, scores: np.ndarray, correct: np.ndarray, units: Units, target: float) -> None:
-        """Scores and correct of all labels, [N] each; units say which are taken."""
-        order = np.argsort(-scores[units.index], kind="stable")
-        self.scores = scores[units.index][order]
-        self.correct = np.asarray(correct, bool)[units.index][order]
-        self.weights = units.weights[order]
+    def __init__(
+        self,
+        scores: np.ndarray,
+        correct: np.ndarray,
+        weights: np.ndarray,
+        turns: np.ndarray,
+        counting: Counting,
+        target: float,
+    ) -> None:
+        """All [N]; of the labels of a group that are kept, the one whose turn is least speaks."""
+        order = np.lexsort((turns, -scores))
+        self.scores, self.correct, self.weights = scores[order], correct[order], weights[order]
         self._errors = 1 - target
-        told = [self._capped(cap) for cap in _caps(self.weights)]
+        self._spans = spans_of(self.weights, turns[order], Counting(counting.groups[order], counting.is_mean))
+        self._is_wrong = ~self.correct[self._spans.speaker]
+        self.number = self._spans.running(np.ones(len(order), np.int64))
+        self.number_wrong = self._spans.running(self._is_wrong)
+        told = [self._capped(cap) for cap in _caps(self._spans.weights)]
         count, wrong, allowed, given_away = (np.stack(each) for each in zip(*told, strict=True))
         tolerated = allowed - _TYPICAL * np.sqrt(np.maximum(allowed, 0) / np.maximum(count, 1))
         speaking = tolerated.argmax(axis=0), np.arange(count.shape[1])
         self._count, self._wrong, self._allowed = count[speaking], wrong[speaking], allowed[speaking]
         self._given_away = given_away[speaking]
+
+    @property
+    def effective_weight(self) -> np.ndarray:
+        """What speaks from each place on, as a number of equal weight (Kish), float64 [N + 1]."""
+        held = self._spans.weights
+        return self._spans.running(held) ** 2 / np.maximum(self._spans.running(held**2), held.min(initial=1) ** 2)
 
     def ends(self, thresholds: np.ndarray) -> np.ndarray:
         """Labels at or above each threshold."""
@@ -58,8 +74,7 @@ class View:
 
     def could_pass(self, ends: np.ndarray, delta: float) -> np.ndarray:
         """Whether the first `ends` labels would show the target at this error if all were right."""
-        none = np.zeros(len(ends))
-        return binomial_passes(none, self._count[ends], allowed=self._allowed[ends], delta=delta)
+        return self._count[ends] * np.log1p(-np.clip(self._allowed[ends], 0, 1 - _EQUAL)) <= np.log(delta)
 
     def passes(self, ends: np.ndarray, delta: float) -> np.ndarray:
         """Whether the first `ends` labels show the target at this error."""
@@ -81,10 +96,11 @@ class View:
         How many are counted, how many of them are wrong, the share of errors among them that the target allows, and the
         share of the weight that is given away.
         """
-        counted = count_fairly(self.weights, cap)
-        given_away = _running(np.maximum(self.weights - cap, 0.0)) / np.maximum(_running(self.weights), cap * _EQUAL)
+        held, running = self._spans.weights, self._spans.running
+        counted = count_fairly(held, self._spans.place, cap)
+        given_away = running(np.maximum(held - cap, 0.0)) / np.maximum(running(held), cap * _EQUAL)
         allowed = (self._errors - given_away) / (1 - given_away)
-        return _running(counted), _running(counted & ~self.correct), allowed, given_away
+        return running(counted), running(counted & self._is_wrong), allowed, given_away
 
 
 def _caps(weights: np.ndarray) -> list[float]:
@@ -98,30 +114,20 @@ def _caps(weights: np.ndarray) -> list[float]:
     return np.unique(np.quantile(weights, np.linspace(0, 1, _MOST_CAPS + 1)[1:], method="higher")).tolist()
 
 
-def _running(told: np.ndarray) -> np.ndarray:
-    """Sums over the first 0, 1, 2, … of them."""
-    return np.concatenate([[0], told.cumsum()])
-
-
 def views_of(
     scores: np.ndarray,
     correct: np.ndarray,
     weights: np.ndarray | None,
     tasks: np.ndarray | None,
-    chosen: np.ndarray | None,
+    turns: np.ndarray | None,
     target: float,
 ) -> list[View]:
     """The ways of counting these labels, by rows first; what `certify` takes."""
     held = np.ones(len(scores)) if weights is None else np.asarray(weights, float)
     codes = np.arange(len(scores)) if tasks is None else np.unique(tasks, return_inverse=True)[1]
-    first = _first_of_each(codes) if chosen is None else chosen
-    return [View(np.asarray(scores, float), correct, units, target) for units in units_of(held, codes, first)]
-
-
-def _first_of_each(codes: np.ndarray) -> np.ndarray:
-    first = np.zeros(len(codes), bool)
-    first[np.unique(codes, return_index=True)[1]] = True
-    return first
+    speak = np.arange(len(scores), dtype=float) if turns is None else turns
+    ways = ways_of_counting(held, codes)
+    return [View(np.asarray(scores, float), np.asarray(correct, bool), held, speak, way, target) for way in ways]
 
 
 def thresholds_tested(views: list[View], target: float, delta: float) -> tuple[np.ndarray, np.ndarray]:
@@ -136,7 +142,7 @@ def _grid(views: list[View], target: float, delta: float) -> tuple[np.ndarray, d
     if not len(candidates):
         return candidates, {}
     ends = [view.ends(candidates) for view in views]
-    number = np.min(ends, axis=0)
+    number = np.min([view.number[end] for view, end in zip(views, ends, strict=True)], axis=0)
     effective = np.min([view.effective(end) for view, end in zip(views, ends, strict=True)], axis=0)
     total = float(effective.max())
     budgets: dict[int, float] = {}

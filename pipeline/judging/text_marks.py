@@ -7,7 +7,8 @@ MAX_CHARS = 4000
 
 FAILED = (
     r"(?i-u)traceback \(most recent"
-    r"|^[\s\[({<\"'*#:-]{0,4}(?:[a-z_]+\s)?(?:[a-z_]*error|exception|invalid|failed|failure)\b"
+    r"|^[\s\[({<\"'*#:-]{0,4}(?:[a-z_]*error|exception|invalid|failed|failure)\b"
+    r"|\b(?:execution|request|command|call) failed\b"
     r"|(?:error|exception):|[\"']error[\"']\s*:|\bnot found\b|\bno such\b|\bcannot be found\b|\bdoes not exist\b"
     r"|^no [a-z]+ match|\bcould not\b|\bunable to\b|\bpermission denied\b|\btimed? ?out\b"
 )

@@ -177,7 +177,7 @@ def test_weights_of_one_size_change_nothing() -> None:
     scores, correct = rng.random(500), rng.random(500) < 0.985
     plain = certify(scores, correct, **PROMISE)
     assert plain.threshold is not None
-    assert certify(scores, correct, np.full(500, 0.3), **PROMISE) == plain
+    assert certify(scores, correct, np.full(500, 0.25), **PROMISE) == plain
 
 
 def test_a_few_heavy_labels_cost_little() -> None:
@@ -214,12 +214,21 @@ def test_a_task_labelled_over_and_over_counts_once() -> None:
     assert certify(scores, correct, **PROMISE).threshold == scores[-1]
 
 
-def test_the_label_that_speaks_for_its_task_is_the_chosen_one() -> None:
+def test_the_label_that_speaks_for_its_task_is_the_one_whose_turn_it_is() -> None:
     tasks = np.repeat(np.arange(100), 2)
     scores, correct = np.full(200, 0.5), np.tile([True, False], 100)
     said = {"tasks": tasks, **PROMISE}
-    assert certify(scores, correct, chosen=correct, **said).threshold == 0.5
-    assert certify(scores, correct, chosen=~correct, **said).threshold is None
+    assert certify(scores, correct, turns=np.where(correct, 1.0, 2.0), **said).threshold == 0.5
+    assert certify(scores, correct, turns=np.where(correct, 2.0, 1.0), **said).threshold is None
+
+
+def test_a_label_speaks_for_its_task_among_those_kept() -> None:
+    tasks = np.repeat(np.arange(100), 2)
+    scores, correct = np.tile([0.9, 0.1], 100), np.tile([True, False], 100)
+    held = certify(scores, correct, tasks=tasks, turns=np.tile([2.0, 1.0], 100), **PROMISE)
+    assert held.threshold == 0.9
+    assert held.kept is not None
+    assert (held.kept.num_labels, held.kept.num_wrong, held.kept.coverage) == (100, 0, 0.5)
 
 
 @pytest.mark.parametrize(

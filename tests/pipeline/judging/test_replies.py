@@ -113,7 +113,7 @@ def logprob(value: Any) -> dict[str, Any]:
         ("choice", reply("yes", logprob("-1")), "no logarithm"),
         ("choice", reply("yes", {"token": "yes", "logprob": MASKED, "top_logprobs": []}), "probability of 0"),
         ("none", reply("The answer is yes", WHOLE), "neither yes nor no"),
-        ("none", reply("Nobody knows", position({"No": 0.6, "Yes": 0.4}), position({"body": 1.0})), "neither yes nor no"),
+        ("none", reply("Nobody", position({"No": 0.6, "Yes": 0.4}), position({"body": 1.0})), "neither yes nor no"),
         ("none", reply("yes or no", WHOLE), "neither yes nor no"),
         ("none", reply("Yes/No", WHOLE), "neither yes nor no"),
         ("json_schema", reply("yes", WHOLE), "neither yes nor no"),

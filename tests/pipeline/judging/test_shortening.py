@@ -12,7 +12,18 @@ MARKER = 48
 
 @pytest.mark.parametrize(
     ("text", "wide"),
-    [("", 0), ("moon", 4), ("the moon", 8), ("42", 4), ("a,b", 4), ("a\nb", 7), ("é", 2), ("月", 3), ("😀", 4)],
+    [
+        ("", 0),
+        ("moon", 4),
+        ("the moon", 8),
+        ("NASA", 8),
+        ("42", 4),
+        ("a,b", 4),
+        ("a\nb", 7),
+        ("é", 3),
+        ("月", 4),
+        ("😀", 8),
+    ],
 )
 def test_a_text_counts_by_what_its_tokens_may_cost(text: str, wide: int) -> None:
     assert width(text) == wide

@@ -2,49 +2,77 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.judging.units import count_fairly, units_of
+from pipeline.judging.units import Counting, count_fairly, spans_of, ways_of_counting
 
 
-def test_labels_of_tasks_of_their_own_count_as_they_are() -> None:
-    held = units_of(np.array([1.0, 4.0, 2.0]), np.array([2, 0, 1]), np.ones(3, bool))
-    assert [(each.index.tolist(), each.weights.tolist()) for each in held] == [([0, 1, 2], [1.0, 4.0, 2.0])]
+def groups_of(tasks: np.ndarray) -> list[int]:
+    """How many labels speak on their own, by rows and by tasks."""
+    return [len(np.unique(each.groups)) for each in ways_of_counting(np.ones(len(tasks)), tasks)]
 
 
-def test_a_task_with_several_labels_speaks_once_with_the_weight_of_all_and_once_with_the_mean() -> None:
-    tasks, chosen = np.array([0, 0, 1, 2]), np.array([False, True, True, True])
-    by_rows, by_tasks = units_of(np.array([1.0, 3.0, 2.0, 2.0]), tasks, chosen)
-    assert (by_rows.index.tolist(), by_rows.weights.tolist()) == ([1, 2, 3], [4.0, 2.0, 2.0])
-    assert (by_tasks.index.tolist(), by_tasks.weights.tolist()) == ([1, 2, 3], [2.0, 2.0, 2.0])
+def test_labels_of_tasks_of_their_own_are_counted_in_one_way() -> None:
+    [held] = ways_of_counting(np.array([1.0, 4.0, 2.0]), np.array([2, 0, 1]))
+    assert (held.groups.tolist(), held.is_mean) == ([2, 0, 1], False)
+    assert groups_of(np.zeros(0, int)) == [0]
 
 
-@pytest.mark.parametrize(("many", "wanted"), [(3, 4), (4, 7)])
-def test_one_task_beyond_three_times_every_other_enters_by_all_its_labels(many: int, wanted: int) -> None:
-    tasks = np.array([0] * many + [1, 2, 3])
-    chosen = np.append(np.arange(many) == 0, np.ones(3, bool))
-    by_rows, by_tasks = units_of(np.ones(len(tasks)), tasks, chosen)
-    assert len(by_rows.index) == wanted
-    assert len(by_tasks.index) == 4
+def test_a_task_with_several_labels_speaks_with_the_weight_of_all_and_with_the_mean() -> None:
+    by_rows, by_tasks = ways_of_counting(np.array([1.0, 3.0, 2.0, 2.0]), np.array([0, 0, 1, 2]))
+    assert [by_rows.is_mean, by_tasks.is_mean] == [False, True]
+    assert by_rows.groups.tolist() == by_tasks.groups.tolist() == [0, 0, 1, 2]
 
 
-def test_two_such_tasks_enter_as_one_label_each() -> None:
-    tasks = np.array([0] * 50 + [1] * 50 + [2, 3])
-    chosen = np.zeros(102, bool)
-    chosen[[0, 50, 100, 101]] = True
-    by_rows, _ = units_of(np.ones(102), tasks, chosen)
-    assert by_rows.weights.tolist() == [50.0, 50.0, 1.0, 1.0]
+@pytest.mark.parametrize(
+    ("tasks", "wanted"),
+    [
+        ([0, 0, 0, 1, 2, 3], [4, 4]),
+        ([0, 0, 0, 0, 1, 2, 3], [7, 4]),  # the one task beyond three times every other enters by all its labels
+        ([3, 2, 1, 1, 1, 1, 0], [7, 4]),
+        ([0] * 50 + [1] * 50 + [2, 3], [4, 4]),  # of two such tasks neither does
+        ([0] * 50, [1, 1]),  # nor the only one
+    ],
+)
+def test_one_outstanding_task_enters_by_all_its_labels(tasks: list[int], wanted: list[int]) -> None:
+    assert groups_of(np.array(tasks)) == wanted
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.floats(0.1, 9), st.integers(0, 5)), min_size=1, max_size=30), st.booleans()
+)
+@settings(max_examples=150, deadline=None)
+def test_whatever_is_kept_each_group_speaks_once_by_its_least_turn(
+    rows: list[tuple[int, float, int]],
+    is_mean: bool,  # noqa: FBT001 (drawn)
+) -> None:
+    groups, weights, turns = (np.array(column) for column in zip(*rows, strict=True))
+    held = spans_of(weights, turns.astype(float), Counting(groups, is_mean))
+    assert ((held.place >= 0) & (held.place < 1)).all()
+    for kept in range(len(rows) + 1):
+        lasting = (held.start <= kept) & (kept < held.end)
+        found = {}
+        for group in np.unique(groups[:kept]).tolist():
+            own = np.flatnonzero(groups[:kept] == group)
+            weight = weights[own].mean() if is_mean else weights[own].sum()
+            found[int(own[np.argmin(turns[own])])] = pytest.approx(weight)
+        assert dict(zip(held.speaker[lasting].tolist(), held.weights[lasting].tolist(), strict=True)) == found
+        assert held.running(held.weights)[kept] == pytest.approx(sum(held.weights[lasting]), abs=1e-9)
+        assert held.running(np.ones(len(rows), bool))[kept] == len(found)
 
 
 def test_labels_of_equal_weight_are_all_counted() -> None:
+    place = np.random.default_rng(0).random(1000)
     for weight in (1.0, 0.1, 1 / 3, 7e9):
-        assert count_fairly(np.full(1000, weight), weight).all()
+        assert count_fairly(np.full(1000, weight), place, weight).all()
 
 
-@given(st.lists(st.floats(0.01, 10), min_size=1, max_size=80))
-def test_as_many_are_counted_as_the_weights_come_to_and_the_heaviest_always(weights: list[float]) -> None:
-    held = np.array(weights)
-    counted = count_fairly(held, held.max())
-    assert abs(counted.sum() - held.sum() / held.max()) <= 0.5 + 1e-9
-    assert counted[held == held.max()].all()
+@pytest.mark.parametrize("share", [0.1, 0.35, 0.5, 0.9])
+def test_lighter_labels_are_counted_in_proportion_and_evenly_along_the_way(share: float) -> None:
+    weights = np.tile([1.0, share], 500)
+    held = spans_of(weights, np.zeros(1000), Counting(np.arange(1000), is_mean=False))
+    counted = count_fairly(weights, held.place, 1.0)
+    assert counted[::2].all()
+    for until in (100, 300, 1000):
+        assert counted[1:until:2].sum() == pytest.approx(share * until / 2, abs=5)
