@@ -54,7 +54,7 @@ class JudgeService(dg.ConfigurableResource):
     def opened(
         self, store: TableStore, config: CurationConfig, say: Progress = silent, *, read_only: bool = False
     ) -> Iterator[Judge | None]:
-        """The judge over the store's verdicts, None where the configuration asks nobody. Nothing starts before it is asked."""
+        """The judge over the store's verdicts, None where the configuration asks nobody; its server starts when asked."""
         if not config.judge.enabled:
             yield None
             return
@@ -64,7 +64,7 @@ class JudgeService(dg.ConfigurableResource):
         with open_judge(store, config.judge, server, read_only=read_only) as judge:
             yield judge
 
-    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """End the server with the run that started it."""
         end_servers()
 

@@ -61,10 +61,12 @@ def replayed(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mate
     pool="judge",
 )
 def judged(context: dg.AssetExecutionContext, workspace: Workspace, judge: JudgeService) -> dg.MaterializeResult:
-    """Replayed rows with the judge's verdicts; what falls under the certified threshold is out or waits for a person."""
+    """Replayed rows with the judge's verdicts; what falls under the threshold is out or waits for a person."""
     with judge.opened(workspace.store(), workspace.config(), context.log.info) as asked:
         write = partial(write_judged, judge=asked)
-        return materialise_days(context, workspace, write, JUDGED, key="trajectory_id", more_checks=judging_checks.drift)
+        return materialise_days(
+            context, workspace, write, JUDGED, key="trajectory_id", more_checks=judging_checks.drift
+        )
 
 
 class SnapshotDays(dg.Config):

@@ -23,7 +23,13 @@ SAMPLE_COLUMNS = ("trajectory_id", "source", "format", "num_turns", "num_tool_ca
 
 
 def materialise_days(
-    context: dg.AssetExecutionContext, workspace: Workspace, write: Write, schema: checks.Schema, *, key: str, more_checks: MoreChecks | None = None
+    context: dg.AssetExecutionContext,
+    workspace: Workspace,
+    write: Write,
+    schema: checks.Schema,
+    *,
+    key: str,
+    more_checks: MoreChecks | None = None,
 ) -> dg.MaterializeResult:
     """Write every partition of the run; counts and sample rows become metadata, checks are read back from disk."""
     store, config = workspace.store(), workspace.config()

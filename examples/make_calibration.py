@@ -1,4 +1,4 @@
-"""Calibrate the embedded judge on made traces: `python -m examples.make_calibration`, about ten minutes on two cores.
+"""Calibrate the embedded judge on made traces: `python -m examples.make_calibration`, some minutes on two cores.
 
 Writes examples/calibration.json, which the demo judges under. The traces come from the generator of the samples with
 another seed, so no task of the samples has fitted or certified anything.
@@ -21,7 +21,7 @@ from pipeline.store import TableStore
 
 HERE = Path(__file__).parent
 SEED = 11
-RECORDS = 800
+RECORDS = 480
 
 
 def main() -> None:

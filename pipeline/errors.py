@@ -10,6 +10,7 @@ PipelineError
 ├── RubricError            a criterion's file cannot be used
 ├── LabelsError            a file of gold labels cannot be joined
 ├── CalibrationError       a calibration is missing, broken, or made for another judge
+│   └── TooFewLabelsError      there are labels, and fewer than anything can be fitted to
 ├── JudgeReplyError        a judge's reply holds no verdict; asked again, then reason `judge_failed`
 ├── ModelServerError       a model server cannot be started or reached
 │   └── JudgeUnavailableError   the judge stopped answering; what it had judged is kept
@@ -64,6 +65,10 @@ class LabelsError(PipelineError):
 
 class CalibrationError(PipelineError):
     """A calibration cannot be made from these labels, or cannot be read."""
+
+
+class TooFewLabelsError(CalibrationError):
+    """Labels are under a handful; the message says how many of which kind are missing."""
 
 
 class JudgeReplyError(PipelineError):

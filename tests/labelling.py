@@ -3,8 +3,10 @@
 import base64
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import orjson
 import polars as pl
 from PIL import Image
 
@@ -90,6 +92,12 @@ def picture(colour: str = "#cc4444", size: tuple[int, int] = (64, 36)) -> str:
     held = io.BytesIO()
     Image.new("RGB", size, colour).save(held, "PNG")
     return "data:image/png;base64," + base64.b64encode(held.getvalue()).decode()
+
+
+def lines_file(path: Path, *lines: Any) -> Path:
+    """A file of these JSON lines; bytes stand as they are."""
+    path.write_bytes(b"".join((line if isinstance(line, bytes) else orjson.dumps(line)) + b"\n" for line in lines))
+    return path
 
 
 def _write(store: TableStore, day: str, **tables: pl.DataFrame) -> None:

@@ -86,7 +86,7 @@ def test_the_script_makes_the_committed_files(made: Path) -> None:
     changed = [str(name) for name in names if content(TRACES / name) != content(made / "traces" / name)]
     changed += [
         name
-        for name in ("labels.jsonl", "benchmark.jsonl")
+        for name in ("labels.jsonl", "gold.jsonl", "benchmark.jsonl")
         if (EXAMPLES / name).read_bytes() != (made / name).read_bytes()
     ]
     assert changed == [], "run `python -m examples.make_examples --out examples` and commit what it writes"

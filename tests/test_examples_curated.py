@@ -11,6 +11,8 @@ import pytest
 from pipeline.config import CurationConfig
 from pipeline.curation.funnel import SFT_CHAIN, funnel_of
 from pipeline.curation.sft_set import Snapshot, write_sft_set
+from pipeline.judging.config import JudgeConfig
+from pipeline.judging.rubric import load_rubric
 from pipeline.landing.zone import land, landed_days
 from pipeline.ledger import scan_decisions
 from pipeline.store import TableStore
@@ -105,6 +107,23 @@ def test_a_reason_is_given_by_the_stage_the_label_names(labels: list[Label], row
     ]
     found = {place(label): by_row[rows[place(label)]["day"], rows[place(label)]["trajectory_id"]] for label in out}
     assert found == {place(label): label["stage"] for label in out}
+
+
+def test_exactly_the_rows_that_reach_the_judge_have_gold_and_it_agrees_with_their_labels(
+    labels: list[Label], rows: Rows
+) -> None:
+    told = [json.loads(line) for line in (EXAMPLES / "gold.jsonl").read_text(encoding="utf-8").splitlines()]
+    gold = {row["trajectory_id"]: row["answers"] for row in told}
+    reaching = {row["trajectory_id"]: where for where, row in rows.items() if row["reason"] == "keep"}
+    assert set(gold) == set(reaching)
+    reasons = {criterion.name: criterion.reason for criterion in load_rubric("trajectories", JudgeConfig())}
+    expected = {place(label): label for label in labels}
+    for name, where in reaching.items():
+        faults = [reasons[criterion] for criterion, answer in gold[name].items() if answer is False]
+        label = expected[where]
+        assert faults == ([label["expected"]] if label["stage"] == "judged" else []), where
+        if label["expected"] == "keep" or "group" in label:
+            assert set(gold[name].values()) == {True}
 
 
 def test_the_labelled_secrets_and_personal_data_are_found_and_no_others(labels: list[Label], rows: Rows) -> None:

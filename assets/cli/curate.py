@@ -16,8 +16,8 @@ from assets.cli.materialise import (
     require_config,
     require_partitions,
 )
-from assets.model_servers import servers_held
 from assets.cli.show import console, funnel_table
+from assets.model_servers import servers_held
 from pipeline.answers.reading import read_answers
 from pipeline.curation.funnel import funnel_of
 from pipeline.curation.staleness import stale_days

@@ -149,6 +149,11 @@ function showRow(row) {
 const NEXT = new Map([[undefined, false], [false, true], [true, null], [null, false]]);
 const PICKS = [["yes", "Yes", true], ["no", "No", false], ["unsure", "Unsure", null]];
 
+function without(said, name) {
+  const {[name]: _left, ...others} = said;
+  return others;
+}
+
 function asked() {
   return state.facts.criteria.filter((each) => state.held && state.held.criteria.includes(each.name));
 }
@@ -182,6 +187,8 @@ function showCriteria() {
 
 function answer(name, value) {
   if (state.isBusy || !state.held) return;
+  if (state.isRejecting && value === false) return keep({...without(state.said, JOINT), [name]: false});
+  state.isRejecting = false;
   delete state.said[JOINT];
   if (state.said[name] === value) delete state.said[name];
   else state.said[name] = value;
@@ -287,8 +294,7 @@ function save() {
 
 function allGood() {
   if (!state.held || state.isBusy) return;
-  const answers = {...state.said};
-  delete answers[JOINT];
+  const answers = without(state.said, JOINT);
   for (const each of asked()) if (!(each.name in answers)) answers[each.name] = true;
   return keep(answers);
 }
@@ -328,7 +334,7 @@ function back() {
 function number(k) {
   const criterion = asked()[k];
   if (!criterion || state.isBusy) return;
-  if (state.isRejecting) return keep({...state.said, [criterion.name]: false});
+  if (state.isRejecting) return answer(criterion.name, false);
   answer(criterion.name, NEXT.get(state.said[criterion.name]));
 }
 

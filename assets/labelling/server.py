@@ -58,10 +58,16 @@ class LabelServer:
         self._socket, self.port = listening, listening.getsockname()[1]
         return f"http://{HOST}:{self.port}/{self.token}/"
 
-    def run(self) -> None:
-        """Serve until the process is told to stop."""
+    @property
+    def listening(self) -> socket.socket:
+        """The port that has been taken."""
         if self._socket is None:
             self.open()
+        assert_taken = self._socket
+        return assert_taken
+
+    def run(self) -> None:
+        """Serve until the process is told to stop."""
         config = uvicorn.Config(
             application(self.session, token=self.token, port=self.port),
             log_level="critical",

@@ -1,12 +1,11 @@
 """Two configurations over the same days: the rows they decide differently, nothing written to the store."""
 
 import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import polars as pl
-
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 from pipeline.config import CurationConfig
 from pipeline.curation.judged_rows import Judging
@@ -20,13 +19,17 @@ from pipeline.reviews import read_reviews
 from pipeline.screening import apply_reviews
 from pipeline.store import TableStore
 
-
 OpenJudge = Callable[[CurationConfig], AbstractContextManager[Judge | None]]
 """Opens the judge of a configuration over the store's verdicts, read only."""
 
 
+def nobody(_config: CurationConfig) -> AbstractContextManager[None]:
+    """Opens no judge: rows pass unjudged."""
+    return nullcontext()
+
+
 def differences(
-    store: TableStore, days: list[str], a: CurationConfig, b: CurationConfig, *, open_judge: OpenJudge
+    store: TableStore, days: list[str], a: CurationConfig, b: CurationConfig, *, open_judge: OpenJudge = nobody
 ) -> pl.DataFrame:
     """The rows that end under another reason: day, trajectory_id, reason_a, reason_b (`keep` where in), evidence_a, _b.
 

@@ -1,4 +1,4 @@
-"""Rows through a rubric, trajectories and prompts alike: broken images, the sure classifier, the judge, the threshold."""
+"""Rows through a rubric, trajectories and prompts alike: images, the sure classifier, the judge, the threshold."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from pipeline.config import CurationConfig
-from pipeline.curation.calibrating import InForce, keep_calibration, read_calibration
+from pipeline.curation.calibrations import InForce, keep_calibration, read_calibration
 from pipeline.curation.summary import Progress, silent
 from pipeline.errors import JudgeUnavailableError
 from pipeline.judging.config import JudgeConfig
@@ -164,7 +164,7 @@ class Judging:
             raise JudgeUnavailableError(
                 f"{stage} {day}: {self.judge.down}; {self.num_questions - self.num_failed:,} of "
                 f"{self.num_questions:,} questions are answered and kept, the rows of the others wait as judge_failed; "
-                f"mend the server, then `toolwise curate --day {day}` asks only what is missing (the nightly run does, too)"
+                f"mend the server, then `toolwise curate --day {day}` asks only what is missing"
             )
 
 

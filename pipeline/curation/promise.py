@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from pipeline.config import CurationConfig
-from pipeline.curation.calibrating import calibration_by_digest, labels_of_this_meaning
+from pipeline.curation.calibrations import calibration_by_digest, labels_of_this_meaning
 from pipeline.judging.calibration import Calibration
 from pipeline.judging.criteria import Rubric
 from pipeline.judging.labels import read_labels
@@ -52,7 +52,7 @@ def promise_of(store: TableStore, config: CurationConfig, days: Sequence[str]) -
     found = [_of_calibration(store, config, labels, digest, held) for digest, held in sorted(by_calibration.items())]
     told = [each.told for each in found]
     if unpromised:
-        told.append(f"{len(unpromised)} of {len(days)} days are judged under no calibration: nothing is promised there.")
+        told.append(f"{len(unpromised)} of {len(days)} days are judged under no calibration: no promise there.")
     numbers = {name: value for each in found for name, value in each.numbers.items()}
     return Promise(" ".join(told), all(each.holds for each in found), numbers)
 
@@ -110,8 +110,8 @@ def _of_calibration(
             holds=False,
             numbers=numbers,
         )
-    told = f"{counted}, which supports {support.bound:.1%}" if support.verdict == "supported" else f"{counted}: too few to tell"
-    return Promise(_promised(calibration, told), numbers=numbers)
+    today = f"which supports {support.bound:.1%}" if support.verdict == "supported" else "too few to tell"
+    return Promise(_promised(calibration, f"{counted}, {today}"), numbers=numbers)
 
 
 def _promised(calibration: Calibration, today: str) -> str:

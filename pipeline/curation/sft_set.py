@@ -87,7 +87,8 @@ def write_sft_set(
     inputs = {day: store.version(LAST_STAGE, day) for day in days}
     dealt = hashlib.sha256(splits.write_csv().encode()).hexdigest()[:12]
     promise = promise_of(store, config, days)
-    digest = hashlib.sha256(repr((inputs, sorted(left_out), dealt, promise.told, EXPORT_VERSION)).encode()).hexdigest()[:12]
+    made_of = (inputs, sorted(left_out), dealt, promise.told, EXPORT_VERSION)
+    digest = hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]
     name = f"{days[0]}_{days[-1]}_{digest}"
     funnel = {stage: counts for stage, counts in funnel_of(store, days).items() if stage in SFT_CHAIN}
     with writing_snapshot(store, SET, name, becomes_latest=promise.holds) as writer:

@@ -9,7 +9,7 @@ import orjson
 import polars as pl
 from pydantic import ValidationError
 
-from pipeline.errors import CalibrationError
+from pipeline.errors import CalibrationError, TooFewLabelsError
 from pipeline.frames import require_columns
 from pipeline.judging.acceptance import AcceptanceModel
 from pipeline.judging.certificate import Certificate, Support, certify, supports
@@ -137,7 +137,8 @@ def calibrate(
     labelled keeps the judge's raw score; the joint model weighs it against the answers for all.
 
     Reads: labels as LABELS; verdicts as VERDICTS, of every labelled row; features: subject_id, then Float64.
-    Raises: CalibrationError where labels, verdicts and criteria do not belong together, or are under a handful.
+    Raises: CalibrationError where labels, verdicts and criteria do not belong together, TooFewLabelsError where they
+        are under a handful.
     """
     held = _joined(rubric, judge, criteria, labels, verdicts)
     asked = verdicts.filter(pl.col("criterion").is_in([each.name for each in criteria]))
@@ -221,7 +222,7 @@ def _at_least_a_handful(rubric: Rubric, answers: pl.DataFrame) -> None:
     certify_ = known.select(certifying(pl.col("task_id"))).to_series()
     found = {"fit": int((~certify_).sum()), "certify": int(certify_.sum())}
     if min(found.values()) < _A_HANDFUL:
-        raise CalibrationError(
+        raise TooFewLabelsError(
             f"calibrating {rubric}: want labelled tasks, at least {_A_HANDFUL} that fit and {_A_HANDFUL} that certify "
             f"(a hash of the task deals them), found {found['fit']} and {found['certify']} whose rows as a whole are "
             f"known to be right or wrong; label more with `toolwise label --rubric {rubric}`"

@@ -82,7 +82,7 @@ def lower_bound(
 ) -> float:
     """Precision exceeded with this confidence, 0 without labels: Clopper-Pearson where all labels weigh the same.
 
-    Where they do not, the bound that suits weights like these best near `target`, of the two that `View` has.
+    Where they do not, weights like these and `target` settle which labels are counted (`View`), never the answers.
     Correct bool [N], in an order that has nothing to do with weights; weights float64 [N], above 0, None: all equal.
     """
     if not len(correct):
@@ -111,8 +111,8 @@ def certify(
     and a half; what a start has not lost when it comes to the next is spent there again (the fallback procedure).
 
     Scores float64 [N], higher is better, none NaN; correct bool [N]; weights float64 [N], above 0, None: all equal;
-    tasks [N] of any type, None: a task each; turns float64 [N]: of the labels of a task that
-    are kept, the one whose turn is least speaks, None: the first given.
+    tasks [N] of any type, None: a task each; turns float64 [N]: of the labels of a task that are kept, the one whose
+    turn is least speaks, None: the first given.
 
     Source: Learn then Test, arXiv:2110.01052 (fixed-sequence testing); Wiens and Dmitrienko 2005 (fallback).
     """

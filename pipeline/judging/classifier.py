@@ -3,8 +3,6 @@
 Distilled or labelled: answers may be yes and no, or what a larger judge said, as probabilities.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import polars as pl
 from pydantic import model_validator
@@ -12,12 +10,11 @@ from sklearn.linear_model import LogisticRegression
 
 from pipeline.errors import SchemaMismatchError
 from pipeline.judging.calibrators import DIGITS, expit, fit_logistic, logit, share_of_yes
+from pipeline.judging.folds import folds_of
 from pipeline.strict import StrictModel
 
 _KEY = "subject_id"
-_FOLDS = 5
-_SEED = 0
-_STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+_STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 """Inverse penalties tried, the strongest penalty first; on few rows it wins, and the model says little."""
 _BINS_FROM = 100
 """Rows from which features are also cut at quantiles; below, the steps follow single rows."""
@@ -101,9 +98,9 @@ def fit_classifier(
     if len(held) < 2 or not len(design.columns) or np.ptp(held) == 0:
         return _constant(design, held, given)
     own = np.arange(len(held)) if groups is None else np.asarray(groups)
-    folds = list(_folds(own, held))
+    folds = list(folds_of(own, held))
     if len(folds) < 2:
-        folds = list(_folds(np.arange(len(held)), held))
+        folds = list(folds_of(np.arange(len(held)), held))
     matrix = design.matrix(features)
     tried = [_left_out(matrix, held, given, folds, strength) for strength in _STRENGTHS]
     best = int(np.argmin([_mean_loss(odds, held, given) for odds in tried]))
@@ -121,7 +118,7 @@ def cross_predict(
     held, own = np.asarray(answers, float), np.asarray(groups)
     given = np.ones(len(held)) if weights is None else np.asarray(weights, float)
     found = np.full(len(held), 0.5)
-    for rest, left in _folds(own, held):
+    for rest, left in folds_of(own, held):
         model = fit_classifier(features[rest], held[rest], given[rest], groups=own[rest])
         found[left] = model.predict(features[left])
     return found
@@ -225,13 +222,13 @@ def _tells(
     folds: list[tuple[np.ndarray, np.ndarray]],
     groups: np.ndarray,
 ) -> bool:
-    """Whether log odds of rows left out foretell more than the share of yes does, by more than a standard error."""
+    """Whether log odds of rows left out foretell more than the share of yes does, by more than two standard errors."""
     known = np.zeros(len(answers))
     for rest, left in folds:
         known[left] = share_of_yes(answers[rest], weights[rest])
     gain = weights * (_losses(known, answers) - _losses(odds, answers))
     by_group = np.bincount(np.unique(groups, return_inverse=True)[1], gain)
-    return len(by_group) > 1 and by_group.mean() > by_group.std(ddof=1) / np.sqrt(len(by_group))
+    return len(by_group) > 1 and by_group.mean() > 2 * by_group.std(ddof=1) / np.sqrt(len(by_group))
 
 
 def _losses(odds: np.ndarray, answers: np.ndarray) -> np.ndarray:
@@ -241,23 +238,6 @@ def _losses(odds: np.ndarray, answers: np.ndarray) -> np.ndarray:
 def _mean_loss(odds: np.ndarray, answers: np.ndarray, weights: np.ndarray) -> float:
     # rounded, so that a tie within the solver's tolerance falls on the strongest penalty everywhere
     return round(float(np.average(_losses(odds, answers), weights=weights)), 6)
-
-
-def _folds(groups: np.ndarray, answers: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Row indices to fit on and to leave out, five times or as often as there are groups; nothing for a single group.
-
-    Groups of yes and groups of no are dealt evenly.
-    """
-    names, member = np.unique(groups, return_inverse=True)
-    if len(names) < 2:
-        return
-    means = np.bincount(member, answers) / np.bincount(member)
-    shuffled = np.random.default_rng(_SEED).permutation(len(names))
-    dealt = shuffled[np.argsort(means[shuffled] > 0.5, kind="stable")]
-    fold = np.empty(len(names), int)
-    fold[dealt] = np.arange(len(names)) % min(_FOLDS, len(names))
-    for k in range(min(_FOLDS, len(names))):
-        yield np.flatnonzero(fold[member] != k), np.flatnonzero(fold[member] == k)
 
 
 def _standardised(values: np.ndarray, mean: float, scale: float) -> np.ndarray:

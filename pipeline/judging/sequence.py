@@ -156,8 +156,11 @@ def _grid(views: list[View], target: float, delta: float) -> tuple[np.ndarray, d
         steps = np.searchsorted(number, np.ceil(counts * number[-1] / total - _EQUAL))
         steps = steps[(steps >= begins[0]) & (steps < len(candidates))]
         places = np.unique([*(steps if len(steps) else begins[:1]), len(candidates) - 1])
-        budgets = {place: held for place, held in budgets.items() if place < places[0]}
-        budgets |= {place: level if place == places[0] else 0.0 for place in places[able[places]].tolist()}
+        first, *further = places[able[places]].tolist() or begins[:1].tolist()
+        # a start that another one overtakes before it could begin hands over what it may spend
+        level += sum(held for place, held in budgets.items() if place >= first)
+        budgets = {place: held for place, held in budgets.items() if place < first} | dict.fromkeys(further, 0.0)
+        budgets[first] = level
     places = sorted(budgets)
     return candidates[places], {k: budgets[place] for k, place in enumerate(places)}
 

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from pipeline.serving.embedded import embedded_weights, wheel_weights
 from pipeline.serving.endpoint import Endpoint
 from pipeline.serving.log_reading import why_ended
 from pipeline.serving.probing import ask, root_of, served_models
-from pipeline.serving.recipe import Launch, Recipe, vllm_launch
+from pipeline.serving.recipe import Launch, Recipe, Seat, vllm_launch
 from pipeline.serving.server_process import ServerProcess, new_log
 from pipeline.serving.turn import take_turn
 from pipeline.serving.weights import folder_digest, telling_flags
@@ -144,15 +145,17 @@ class OwnServer:
     def _start(self) -> tuple[ServerProcess, Endpoint]:
         folder = self._folder() if self._config.model != EMBEDDED else None
         key = secrets.token_urlsafe(32)
-        self._recipe(self._config, self._config.model, 0, key)  # says at once what is missing
+        seat = Seat(self._config.model, 0, key, self._lock.parent)
+        self._recipe(self._config, seat)  # says at once what is missing
         if self._config.model == EMBEDDED:
             folder = embedded_weights(self._cache, self._say)
-        model = self._config.model if folder is None else str(folder)
+        if folder is not None:
+            seat = replace(seat, model=str(folder))
         for attempt in range(1, _PORT_TRIES + 1):
             port = _free_port()
             endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", self._config.served or SERVED_NAME, key)
             try:
-                return self._launch(self._recipe(self._config, model, port, key), endpoint)
+                return self._launch(self._recipe(self._config, replace(seat, port=port)), endpoint)
             except ModelServerError as error:
                 if _PORT_TAKEN not in str(error) or attempt == _PORT_TRIES:
                     raise

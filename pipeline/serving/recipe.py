@@ -29,8 +29,20 @@ class Launch:
     """How long it may take to leave once it is asked to."""
 
 
-Recipe = Callable[[ServerConfig, str, int, str], Launch]
-"""From the configuration, the model's folder or name, the port and the key that requests must carry."""
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """What one start of a server is given."""
+
+    model: str
+    """The folder of its weights, or a name."""
+    port: int
+    api_key: str = field(repr=False)
+    """What requests must carry."""
+    cache: Path
+    """A folder for what the next start can use again."""
+
+
+Recipe = Callable[[ServerConfig, Seat], Launch]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +71,7 @@ def serving_wheel() -> ServingWheel:
     )
 
 
-def vllm_launch(config: ServerConfig, model: str, port: int, api_key: str) -> Launch:
+def vllm_launch(config: ServerConfig, seat: Seat) -> Launch:
     """The OpenAI-compatible server of vLLM, on loopback.
 
     Its module is started and not `vllm serve`, which looks for the distribution `vllm` and dies of the CPU wheel. The
@@ -67,15 +79,17 @@ def vllm_launch(config: ServerConfig, model: str, port: int, api_key: str) -> La
     """
     wheel = serving_wheel()
     flags: dict[str, Flag] = {
-        "model": model,
+        "model": seat.model,
         "host": "127.0.0.1",
-        "port": port,
+        "port": seat.port,
         "served-model-name": SERVED_NAME,
         "max-model-len": config.max_model_len,
         "disable-uvicorn-access-log": True,
     }
-    environment = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_API_KEY": api_key}
-    if Path(model).is_dir():
+    environment = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_API_KEY": seat.api_key}
+    # Constraining a reply compiles code, 20 s on two cores; kept by default in the temporary folder, which is the run's own.
+    environment["TORCHINDUCTOR_CACHE_DIR"] = str(seat.cache / "torchinductor")
+    if Path(seat.model).is_dir():
         environment["HF_HUB_OFFLINE"] = "1"
     if wheel.is_cpu:
         # Smaller blocks than the default of 128, so that short shared prefixes are found in the cache.

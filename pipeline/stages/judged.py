@@ -51,7 +51,9 @@ def mark_judged(
     """
     if not reasons:
         return rows
-    marked = rows.join(_by_row(verdicts, reasons), left_on=key, right_on="subject_id", how="left", maintain_order="left")
+    marked = rows.join(
+        _by_row(verdicts, reasons), left_on=key, right_on="subject_id", how="left", maintain_order="left"
+    )
     failed = pl.col("_failures").list.len().fill_null(0) > 0
     marked = mark(marked, failed, Reason.JUDGE_FAILED, evidence=pl.struct(failures="_failures"))
     told = pl.struct(
@@ -92,6 +94,8 @@ def _by_row(verdicts: pl.LazyFrame, reasons: dict[str, Reason]) -> pl.LazyFrame:
             pl.struct("criterion", "step_index", "failure").filter(pl.col("failure").is_not_null()).alias("_failures"),
         )
         .with_columns(
-            _reason=pl.col("_worst").struct.field("criterion").replace_strict(by_name, default=None, return_dtype=pl.String)
+            _reason=pl.col("_worst")
+            .struct.field("criterion")
+            .replace_strict(by_name, default=None, return_dtype=pl.String)
         )
     )

@@ -42,7 +42,9 @@ def land(data: Path) -> TableStore:
 def table(store: TableStore, name: str) -> pl.DataFrame:
     """A table of the day, in order."""
     frame = store.scan(name, DAY).collect()
-    return frame.sort(*[key for key in ("trajectory_id", "subject_id", "criterion", "step_index") if key in frame.columns])
+    return frame.sort(
+        *[key for key in ("trajectory_id", "subject_id", "criterion", "step_index") if key in frame.columns]
+    )
 
 
 def config_of(tmp_path: Path, text: str) -> Path:
@@ -71,7 +73,10 @@ def test_one_criterion_changed_is_the_only_one_asked_again(tmp_path: Path, judge
     assert materialise(store.root, *STAGES, day=DAY).success
     shipped = Path(__file__).parents[2] / "pipeline" / "judging" / "rubrics" / "trajectories" / "grounded.toml"
     text = shipped.read_text(encoding="utf-8")
-    put(tmp_path / "rubrics" / "trajectories" / "grounded.toml", re.sub(r"(?m)^version = \d+", "version = 7", text).encode())
+    put(
+        tmp_path / "rubrics" / "trajectories" / "grounded.toml",
+        re.sub(r"(?m)^version = \d+", "version = 7", text).encode(),
+    )
     asked = judge.num_requests
     config = config_of(tmp_path, '[judge]\nrubrics = "rubrics"\n')
     assert materialise(store.root, *STAGES, day=DAY, config=config).success
@@ -103,7 +108,9 @@ def test_a_judge_that_fails_a_third_of_the_time_invents_nothing_and_the_next_run
         rows = table(store, "judged")
         waiting = set(rows.filter(pl.col("reason") == "judge_failed")["trajectory_id"])
         assert waiting == set(failed["subject_id"])
-        assert rows.filter(~pl.col("trajectory_id").is_in(list(waiting)))["reason"].null_count() == NUM_ROWS - len(waiting)
+        assert rows.filter(~pl.col("trajectory_id").is_in(list(waiting)))["reason"].null_count() == NUM_ROWS - len(
+            waiting
+        )
         assert days_to_retry(store) == [DAY]
 
         failing.heal()

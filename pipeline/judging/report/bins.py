@@ -47,7 +47,7 @@ def bins_of(scores: np.ndarray, answers: np.ndarray, weights: np.ndarray) -> lis
 
 def _bin(scores: np.ndarray, answers: np.ndarray, weights: np.ndarray) -> Bin:
     total = float(weights.sum())
-    share = float(weights @ answers) / total
+    share = round(float(weights @ answers) / total, 12)  # all right is exactly 1
     effective = total**2 / float(weights @ weights)
     right = share * effective
     tail = (1 - INTERVAL) / 2

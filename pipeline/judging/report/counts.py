@@ -9,14 +9,12 @@ class Counts:
 
     given: int
     """Rows with a label of this rubric."""
-    undecided: int
-    """Of these, rows a person could say nothing of."""
     outdated: int
-    """Rows labelled under a criterion that has changed its meaning since, or is not asked."""
+    """Of these, rows labelled only for criteria that have changed their meaning since, or are not asked."""
     missing: int
     """Rows that no table of the days searched holds."""
     out_before: int
-    """Rows that an earlier gate put out: what the judge never sees says nothing of it."""
+    """Rows that an earlier gate put out: of what the judge never sees, nothing is promised."""
     failed: int
     """Rows of which a question failed; a failure is no verdict, so they are left out."""
     used: int
@@ -28,16 +26,15 @@ class Counts:
     @property
     def told_failures(self) -> str:
         """Failed questions in words."""
-        return ", ".join(f"{number:,} {failure}" for failure, number in self.failures.items()) or "no failure"
+        return ", ".join(f"{number:,} {failure}" for failure, number in self.failures.items()) or "none failed"
 
     @property
     def left_out(self) -> dict[str, int]:
         """Rows not used, by why; only what occurred."""
         told = {
-            "cannot tell": self.undecided,
-            "labelled for another meaning of a criterion": self.outdated,
-            "not in the tables of these days": self.missing,
-            "out before the judge": self.out_before,
+            "labelled for criteria that have changed their meaning, or are not asked": self.outdated,
+            "in no table of the days searched": self.missing,
+            "put out before the judge": self.out_before,
             "the judge failed on them": self.failed,
         }
         return {why: number for why, number in told.items() if number}

@@ -9,10 +9,11 @@ from sklearn.metrics import roc_auc_score
 
 from pipeline.errors import SchemaMismatchError
 from pipeline.judging.classifier import LinearClassifier, Term, cross_predict, fit_classifier
+from pipeline.judging.folds import folds_of
 
 
 def table(**columns: np.ndarray) -> pl.DataFrame:
-    """Features of rows s0, s1, …"""
+    """Features of rows named s0, s1 and so on."""
     count = len(next(iter(columns.values())))
     return pl.DataFrame(
         {"subject_id": [f"s{k}" for k in range(count)]} | {k: v.astype(float) for k, v in columns.items()}
@@ -72,9 +73,9 @@ def test_a_feature_that_counts_in_the_middle_is_learned_by_its_steps() -> None:
     features, answers, truth = drawn(1500)
     new, _, new_truth = drawn(500, seed=1)
     found = fit_classifier(features, answers).predict(new)
-    assert np.mean(np.abs(found - new_truth)) < 0.08
-    # knowing the base rate alone is off by more than three times as much
-    assert np.mean(np.abs(truth.mean() - new_truth)) > 0.24
+    assert np.mean(np.abs(found - new_truth)) < 0.1
+    # knowing the base rate alone is off by nearly three times as much
+    assert np.mean(np.abs(truth.mean() - new_truth)) > 0.28
 
 
 def test_the_probability_means_what_it_says() -> None:
@@ -86,13 +87,17 @@ def test_the_probability_means_what_it_says() -> None:
     assert max(gaps) < 0.12
 
 
-def test_noise_alone_teaches_nothing() -> None:
-    rng = np.random.default_rng(3)
-    features = table(**{f"f{k}": rng.normal(size=120) for k in range(30)})
-    answers = rng.random(120) < 0.3
-    found = fit_classifier(features, answers).predict(features)
-    assert np.ptp(found) < 0.35
-    assert abs(found.mean() - answers.mean()) < 0.08
+def test_noise_alone_teaches_nothing_but_by_rare_chance() -> None:
+    fooled = 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        features = table(**{f"f{k}": rng.normal(size=120) for k in range(30)})
+        answers = rng.random(120) < 0.3
+        model = fit_classifier(features, answers)
+        fooled += bool(model.terms)
+        if not model.terms:
+            assert model.predict(features)[0] == pytest.approx((answers.sum() + 1) / 122, abs=1e-6)
+    assert fooled <= 1
 
 
 @pytest.mark.parametrize("answer", [True, False])
@@ -124,13 +129,24 @@ def test_too_few_rows_teach_nothing(count: int) -> None:
 
 def test_weights_count_as_copies_do() -> None:
     rng = np.random.default_rng(5)
-    values = rng.normal(size=80)
-    answers, weights = values + rng.normal(size=80) > 0, np.where(values > 0, 3.0, 1.0)
-    copies = np.repeat(np.arange(80), weights.astype(int))
-    weighted = fit_classifier(table(a=values), answers, weights, groups=np.arange(80))
+    values = rng.normal(size=40)
+    answers = values + rng.normal(size=40) > 0
+    weights = np.where(answers, 2.0, 1.0)
+    copies = np.repeat(np.arange(40), weights.astype(int))
+    weighted = fit_classifier(table(a=values), answers, weights, groups=np.arange(40))
     copied = fit_classifier(table(a=values[copies]), answers[copies], groups=copies)
+    ignored = fit_classifier(table(a=values), answers, groups=np.arange(40))
     asked = table(a=np.linspace(-2, 2, 9))
     assert weighted.predict(asked) == pytest.approx(copied.predict(asked), abs=0.06)
+    assert np.abs(weighted.predict(asked) - ignored.predict(asked)).max() > 0.06
+
+
+def test_the_scale_of_weights_is_of_no_account() -> None:
+    features, answers, _ = drawn(200)
+    weights = np.random.default_rng(0).uniform(1, 3, 200)
+    asked, _, _ = drawn(20, seed=9)
+    one, other = (fit_classifier(features, answers, scale * weights).predict(asked) for scale in (1.0, 50.0))
+    assert one == pytest.approx(other, abs=1e-4)
 
 
 def test_a_missing_feature_is_named() -> None:
@@ -170,6 +186,15 @@ def test_cross_prediction_of_a_lone_group_knows_nothing() -> None:
     assert cross_predict(features, answers, np.zeros(30)).tolist() == [0.5] * 30
 
 
+def test_folds_leave_every_row_out_once_and_never_split_a_group() -> None:
+    groups = np.array(list("aabbccddeeffgg"))
+    answers = np.array([1.0, 1.0, *[0.0] * 12])
+    held = list(folds_of(groups, answers))
+    assert sorted(np.concatenate([left for _, left in held]).tolist()) == list(range(14))
+    assert [set(groups[rest]) & set(groups[left]) for rest, left in held] == [set()] * 5
+    assert list(folds_of(np.zeros(3), np.ones(3))) == []
+
+
 def test_soft_targets_of_zero_and_one_are_labels() -> None:
     features, answers, _ = drawn(200)
     assert fit_classifier(features, answers.astype(float)) == fit_classifier(features, answers)
@@ -200,7 +225,7 @@ def test_what_a_judge_doubts_teaches_less_than_what_it_is_sure_of() -> None:
     assert sure.predict(asked)[0] > soft.predict(asked)[0] + 0.05
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.lists(st.tuples(st.floats(-1e6, 1e6), st.sampled_from([0.0, 1.0, 2.0]), st.booleans()), min_size=2, max_size=30)
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.serving.config import ServerConfig
 from pipeline.serving.own import OwnServer
-from pipeline.serving.recipe import Launch, Recipe
+from pipeline.serving.recipe import Launch, Recipe, Seat
 
 ROOT = Path(__file__).parents[3]
 TINY = Path(__file__).with_name("tiny_server.py")
@@ -17,9 +17,9 @@ TINY = Path(__file__).with_name("tiny_server.py")
 def tiny(*behaviour: str, grace_s: float = 0.5) -> Recipe:
     """The recipe of a tiny server."""
 
-    def launch(_config: ServerConfig, _model: str, port: int, api_key: str) -> Launch:
-        command = (sys.executable, "-S", str(TINY), str(port), *behaviour)
-        return Launch(command, {"TINY_KEY": api_key}, "tiny 1.0", grace_s)
+    def launch(_config: ServerConfig, seat: Seat) -> Launch:
+        command = (sys.executable, "-S", str(TINY), str(seat.port), *behaviour)
+        return Launch(command, {"TINY_KEY": seat.api_key}, "tiny 1.0", grace_s)
 
     return launch
 

