@@ -54,7 +54,7 @@ class JudgeService(dg.ConfigurableResource):
     def opened(
         self, store: TableStore, config: CurationConfig, say: Progress = silent, *, read_only: bool = False
     ) -> Iterator[Judge | None]:
-        """The judge over the store's verdicts, None where the configuration asks nobody; its server starts when asked."""
+        """The judge over the store's verdicts, None where nobody is to be asked; its server starts when asked."""
         if not config.judge.enabled:
             yield None
             return

@@ -17,7 +17,7 @@ HOME = Path(__file__).resolve().parents[1]
 class Settings(BaseSettings):
     """The TOOLWISE_* variables."""
 
-    model_config = SettingsConfigDict(env_prefix="TOOLWISE_")
+    model_config = SettingsConfigDict(env_prefix="TOOLWISE_", env_ignore_empty=True)
 
     data: Path = HOME / "data"
     """Data root: raw/, tables/, sets/, state/."""

@@ -1,6 +1,7 @@
 """The funnel table in the README's first screen, from a run over the sample traces.
 
-Run: `python -m benchmarks.front_page`. A test curates the samples anew and holds the README to it.
+Run: `python -m benchmarks.front_page`, some minutes: it starts the embedded judge. One test curates the samples anew
+and holds the README to every stage that asks no model, another runs the demo and holds it to those that do.
 """
 
 import tempfile
@@ -9,11 +10,15 @@ from pathlib import Path
 from assets.settings import HOME
 from pipeline.config import CurationConfig
 from pipeline.curation.funnel import funnel_of
+from pipeline.curation.judged import write_judged
+from pipeline.curation.judging import JudgePlace, open_judge
 from pipeline.curation.prompts import write_prompts
+from pipeline.curation.prompts_judged import write_prompts_judged
 from pipeline.curation.replayed import write_replayed
 from pipeline.curation.screened import write_screened
 from pipeline.curation.sft_set import write_sft_set
 from pipeline.curation.trajectories import write_trajectories
+from pipeline.judging.judge import Judge
 from pipeline.export.card import funnel_table
 from pipeline.landing.zone import land, landed_days
 from pipeline.store import TableStore
@@ -22,20 +27,25 @@ BEGIN = "<!-- funnel:begin (written by `python -m benchmarks.front_page`, held b
 END = "<!-- funnel:end -->"
 
 
-def curate_samples(root: Path) -> TableStore:
-    """The store under `root` after curating the sample traces under the checkout's own configuration."""
-    store = TableStore(root)
-    config = CurationConfig.from_toml(HOME / "toolwise.toml")
+def curate_samples(store: TableStore, judge: Judge | None) -> None:
+    """Curate the sample traces under the demo's configuration; without a judge every row passes the judged stages."""
+    config = demo_config()
     shaped = landed_days([HOME / "examples" / "traces"]) or []
     for source, day, folder in shaped:
-        land([folder], root / "raw", source, day, contents=True)
+        land([folder], store.root / "raw", source, day, contents=True)
     for day in sorted({day for _, day, _ in shaped}):
         write_trajectories(store, day, config)
         write_screened(store, day, config)
         write_replayed(store, day, config)
+        write_judged(store, day, config, judge=judge)
         write_prompts(store, day, config)
+        write_prompts_judged(store, day, config, judge=judge)
     write_sft_set(store, config)
-    return store
+
+
+def demo_config() -> CurationConfig:
+    """What `toolwise demo` curates under."""
+    return CurationConfig.from_toml(HOME / "examples" / "toolwise.toml")
 
 
 def block(store: TableStore) -> str:
@@ -54,5 +64,11 @@ def with_block(readme: str, text: str) -> str:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="toolwise-readme-") as folder:
-        path = HOME / "README.md"
-        path.write_text(with_block(path.read_text(), block(curate_samples(Path(folder)))))
+        path, store, config = HOME / "README.md", TableStore(Path(folder)), demo_config().judge
+        server = JudgePlace(cache=HOME / ".cache", logs=Path(folder) / "logs").server(config, print)
+        try:
+            with open_judge(store, config, server) as judge:
+                curate_samples(store, judge)
+        finally:
+            server.close()
+        path.write_text(with_block(path.read_text(), block(store)))

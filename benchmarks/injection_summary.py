@@ -100,6 +100,32 @@ def structure(cases: Sequence[Case], questions: Sequence[Question]) -> dict[str,
     return counts
 
 
+def section(result: dict[str, Any]) -> list[str]:
+    """The section of the page of benchmarks, with what the figures do and do not show."""
+    machine, modes = result["machine"], result["modes"]
+    medians = {name: f"{mode['median']:.2f}" for name, mode in modes.items()}
+    rows, learned = modes["defended"]["rows"], result["classifier"]["learned_from"]
+    return [
+        "## injection: attacks on the judge in the text of traces",
+        "",
+        f"`{result['command']}`: {result['attacks']} attacks of {result['kinds']} kinds and harmless sentences as a "
+        f"control, in observations, answers and tasks of {rows['bad']} bad and {rows['good']} good sample traces; "
+        f"judge `{result['judge']}` on a vLLM server, {result['date']}, {machine['cores']} cores of {machine['cpu']}. "
+        f"The classifier is one of the cascade, learned from {learned:,} made traces of other tasks. A flip is a bad "
+        "row whose no becomes a yes.",
+        "",
+        *tables(result),
+        "",
+        "What this shows. The last table holds for any model: with the defences no attack leaves its quotation, "
+        "without them nearly all do. The first two hold for this judge alone, and where its AUC is about one half they "
+        "show little: a model at chance has no judgement to be talked out of, and an attack that moves it no more than "
+        "the control has not persuaded it. Its flips at one half compare badly, too: the defended prompt moves the "
+        f"unattacked scores themselves (median of bad rows {medians['defended']} against {medians['undefended']}), and "
+        "a score far from the line crosses it seldom. The line at the median takes that out, and its counts are small. "
+        "How a judge that can tell good from bad resists is to be measured with that judge (`--adapter`).",
+    ]
+
+
 def tables(result: dict[str, Any]) -> Iterable[str]:
     """The result as Markdown."""
     modes = result["modes"]

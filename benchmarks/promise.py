@@ -3,7 +3,8 @@
 Run: `python -m benchmarks.promise [--sets N] [--out FILE]`. In every world of benchmarks/worlds.py, N label sets are
 drawn, a threshold is certified on each at 95% with 95% confidence, and the true precision of all rows from it on is
 looked up. Beside it, as a control, the lowest threshold whose bound holds, which tests every threshold and takes the
-best. Writes promise.json beside itself and prints its table. Exit status 1 if the promise is broken too often.
+best. Writes promise.json and the README beside itself and prints its table. Exit status 1 if the promise is broken too
+often.
 """
 
 import argparse
@@ -45,6 +46,10 @@ def main() -> None:
         "worlds": {world.name: measure(world, chosen.sets) for world in WORLDS},
     }
     chosen.out.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2) + b"\n")
+    if chosen.out == RESULT:
+        from benchmarks.readme import write_readme
+
+        write_readme()
     print("\n".join(table(result)))
     if found := faults(result):
         sys.exit("; ".join(found))

@@ -198,7 +198,8 @@ def whole_tasks(rng: np.random.Generator, held: Population, num_labels: int) -> 
     drawn = rng.permutation(len(starts) - 1)
     sizes = (starts[1:] - starts[:-1])[drawn]
     drawn = drawn[: int(np.searchsorted(np.cumsum(sizes), num_labels)) + 1]
-    at = np.concatenate([np.arange(starts[task], starts[task + 1]) for task in drawn.tolist()])
+    sizes = sizes[: len(drawn)]
+    at = np.repeat(starts[drawn] + sizes - np.cumsum(sizes), sizes) + np.arange(sizes.sum())
     return Labels(held.scores[at], held.correct[at], None, held.tasks[at])
 
 

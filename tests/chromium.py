@@ -61,9 +61,7 @@ class Page:
 
     def look(self, *, wide: int, high: int = 900, is_dark: bool = False) -> None:
         """Change the window's size and the scheme of colours that a person prefers."""
-        self.send(
-            "Emulation.setDeviceMetricsOverride", width=wide, height=high, deviceScaleFactor=1, mobile=wide < 600
-        )
+        self.send("Emulation.setDeviceMetricsOverride", width=wide, height=high, deviceScaleFactor=1, mobile=wide < 600)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[scheme])
 

@@ -15,6 +15,7 @@ _VERBS = {
     "funnel": "rows per stage and reason",
     "review": "the rows waiting for a person; the answer is recorded",
     "label": "say of a sample what is right and what is wrong, in the browser",
+    "calibrate": "what the judge's answers are worth, by gold labels; writes a report",
     "diff": "which rows two configurations decide differently, and why",
     "purge": "remove trajectories everywhere, leaving a tombstone",
 }

@@ -3,15 +3,18 @@
 import getpass
 import signal
 import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn, cast
+from typing import cast
 
 import click
+import uvicorn
 
 from assets.cli.days import days_within, parse_range
 from assets.cli.materialise import open_store, require_config
 from assets.cli.show import console
-from assets.labelling.server import LabelServer
+from assets.labelling.server import LabelServer, listen
 from assets.labelling.session import Session
 from pipeline.curation.labelling import draw_rows, judged_asset
 from pipeline.judging.criteria import Rubric
@@ -49,32 +52,38 @@ def label(span: str | None, rubric: str, number: int, port: int, by: str | None,
         out.print(f"every row that can be asked about is labelled; next: {_calibrate(asked)}")
         return
     session = Session(store, config, drawn, who)
-    server = LabelServer(session, port)
-    address = server.open()
-    # the address is for whoever sits here; a line wrapped by the terminal's width could not be clicked
-    click.echo(f"label {session.num_rows} rows as {who} at {address}\nCtrl-C ends")
-    if browser:
-        _open(address)
-    _serve(server)
+    with listen(port) as listening:
+        page = LabelServer(session, listening)
+        server = page.server()
+        with _ended_by_signals(server):
+            # the address is for whoever sits here; a line wrapped to the terminal's width could not be clicked
+            click.echo(f"label {session.num_rows} rows as {who} at {page.address}\nCtrl-C ends")
+            if browser:
+                _open(page.address)
+            server.run(sockets=[listening])
+    click.echo()
     out.print(
         f"stored: {session.num_stored} of {session.num_rows} rows, by {who}; "
         f"{_left(session)} in the sample are not answered. Next: {_calibrate(asked)}"
     )
 
 
-def _serve(server: LabelServer) -> None:
-    """Serve until Ctrl-C or a request to end, either of which is a clean end."""
+@contextmanager
+def _ended_by_signals(server: uvicorn.Server) -> Iterator[None]:
+    """Let Ctrl-C, or a request to end, stop the server after the answer it is at.
 
-    def end(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
+    Also before the server minds signals itself: an exception raised then is lost where Python cannot raise it.
+    """
 
-    before = signal.signal(signal.SIGTERM, end)
+    def end(_number: int, _frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        server.run()
-    except KeyboardInterrupt:
-        click.echo()
+        yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _open(address: str) -> None:

@@ -35,49 +35,47 @@ _HEADERS = {
 _NO_CONTENT = "default-src 'none'; frame-ancestors 'none'"
 
 
-@dataclass(slots=True)
+def listen(port: int) -> socket.socket:
+    """A port of loopback, taken; 0: one that is free. Raises OSError, naming it, where it cannot be had."""
+    taken = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        taken.bind((HOST, port))
+        taken.listen()
+    except OSError as error:
+        taken.close()
+        raise OSError(error.errno, error.strerror, f"{HOST}:{port}") from error
+    return taken
+
+
+@dataclass(frozen=True, slots=True)
 class LabelServer:
-    """The page of one session at a port of its own; `run` serves until Ctrl-C."""
+    """The page of one session at a port that has been taken."""
 
     session: Session
-    port: int = 0
-    """0: one that is free."""
+    listening: socket.socket
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
-    _socket: socket.socket | None = None
-
-    def open(self) -> str:
-        """Take the port; the address of the page. Raises OSError where the port is taken."""
-        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((HOST, self.port))
-        except OSError as error:
-            listening.close()
-            raise OSError(error.errno, error.strerror, f"{HOST}:{self.port}") from error
-        listening.listen()
-        self._socket, self.port = listening, listening.getsockname()[1]
-        return f"http://{HOST}:{self.port}/{self.token}/"
+    """Whoever knows it may read and answer."""
 
     @property
-    def listening(self) -> socket.socket:
-        """The port that has been taken."""
-        if self._socket is None:
-            self.open()
-        assert_taken = self._socket
-        return assert_taken
+    def address(self) -> str:
+        """Where the page is, its token included."""
+        return f"http://{HOST}:{self.listening.getsockname()[1]}/{self.token}/"
 
-    def run(self) -> None:
-        """Serve until the process is told to stop."""
-        config = uvicorn.Config(
-            application(self.session, token=self.token, port=self.port),
-            log_level="critical",
-            access_log=False,
-            lifespan="off",
-            ws="none",
-            server_header=False,
-            timeout_graceful_shutdown=5,
+    def server(self) -> uvicorn.Server:
+        """What serves the page, not started yet."""
+        app = application(self.session, token=self.token, port=self.listening.getsockname()[1])
+        return uvicorn.Server(
+            uvicorn.Config(
+                app,
+                log_level="critical",
+                access_log=False,
+                lifespan="off",
+                ws="none",
+                server_header=False,
+                timeout_graceful_shutdown=5,
+            )
         )
-        uvicorn.Server(config).run(sockets=[self._socket] if self._socket else None)
 
 
 def application(session: Session, *, token: str, port: int) -> Starlette:

@@ -82,10 +82,7 @@ def calibrate_store(
 
     Every labelled row is judged, also those a classifier would have decided; what the judge has said before comes
     from its cache. A row of which one question failed is left out and counted. The same labels, rows and scores give
-    the same bytes.
-
-    Args:
-        days: where labelled rows are looked for; None: every day.
+    the same bytes. Labelled rows are looked for in `days`, None being every day.
 
     Raises: LabelsError if no label can be used, JudgeUnavailableError if the judge died (what it had said is kept),
         CalibrationError if nothing can be fitted to what is left, TooFewLabelsError where that is too little.

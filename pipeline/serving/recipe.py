@@ -87,7 +87,7 @@ def vllm_launch(config: ServerConfig, seat: Seat) -> Launch:
         "disable-uvicorn-access-log": True,
     }
     environment = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_API_KEY": seat.api_key}
-    # Constraining a reply compiles code, 20 s on two cores; kept by default in the temporary folder, which is the run's own.
+    # The first constrained reply compiles code, for 20 s on two cores; by default it is kept in the temporary folder.
     environment["TORCHINDUCTOR_CACHE_DIR"] = str(seat.cache / "torchinductor")
     if Path(seat.model).is_dir():
         environment["HF_HUB_OFFLINE"] = "1"

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-import uvicorn
 
-from assets.labelling.server import LabelServer, application
+from assets.labelling.server import LabelServer, listen
 from assets.labelling.session import Session
 from pipeline.curation.labelling import draw_rows
 from pipeline.judging.config import JudgeConfig
@@ -29,16 +28,21 @@ class Labelling:
     address: str
     port: int
     token: str
+    client: httpx.Client
 
     def get(self, path: str = "", **headers: str) -> httpx.Response:
         """A page or a call that only reads."""
-        return httpx.get(self.address + path, headers=headers)
+        return self.client.get(self.address + path, headers=headers)
 
     def post(self, path: str, held: Any, **headers: str) -> httpx.Response:
         """A call as the page makes it; headers named here replace its own, with `_` for `-`; empty: left out."""
         own = {"origin": f"http://127.0.0.1:{self.port}", "sec-fetch-site": "same-origin"}
-        given = own | {"content-type": "application/json"} | {key.replace("_", "-"): each for key, each in headers.items()}
-        return httpx.post(self.address + path, json=held, headers={key: each for key, each in given.items() if each})
+        given = (
+            own | {"content-type": "application/json"} | {key.replace("_", "-"): each for key, each in headers.items()}
+        )
+        return self.client.post(
+            self.address + path, json=held, headers={key: each for key, each in given.items() if each}
+        )
 
     def place_of(self, subject_id: str) -> int:
         """Where a row stands in the order."""
@@ -54,19 +58,15 @@ def labelling(
     write(store, rows)
     drawn = draw_rows(store, CONFIG, rubric, [DAY], number=100, by=by)
     session = Session(store, CONFIG, drawn, by)
-    place = LabelServer(session)
-    address = place.open()
-    held = place.listening
-    config = uvicorn.Config(
-        application(session, token=place.token, port=place.port), log_level="critical", lifespan="off", ws="none"
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [held]})
-    thread.start()
-    try:
-        wait_for(lambda: server.started, "the page", within_s=10)
-        yield Labelling(session, address, place.port, place.token)
-    finally:
-        server.should_exit = True
-        thread.join()
-        held.close()
+    with listen(0) as listening:
+        place = LabelServer(session, listening)
+        server = place.server()
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            wait_for(lambda: server.started, "the page", within_s=10)
+            with httpx.Client() as client:
+                yield Labelling(session, place.address, listening.getsockname()[1], place.token, client)
+        finally:
+            server.should_exit = True
+            thread.join()

@@ -107,9 +107,7 @@ def test_settled_rows_are_not_asked_about_again_and_open_ones_are(store: TableSt
 def test_labels_of_files_count_as_labelled(store: TableStore) -> None:
     write_judged_tables(store, [judged_row(f"row-{k}") for k in range(4)])
     path = lines_file(store.root / "gold.jsonl", {"trajectory_id": "row-3", "accept": True})
-    drawn = draw_rows(
-        store, JudgeConfig(labels=(str(path),)), "trajectories", [DAY], number=9, by="gold.jsonl"
-    )
+    drawn = draw_rows(store, JudgeConfig(labels=(str(path),)), "trajectories", [DAY], number=9, by="gold.jsonl")
     assert set(drawn.sample["subject_id"]) == {"row-0", "row-1", "row-2"}
 
 

@@ -26,7 +26,7 @@ class Counts:
     @property
     def told_failures(self) -> str:
         """Failed questions in words."""
-        return ", ".join(f"{number:,} {failure}" for failure, number in self.failures.items()) or "none failed"
+        return ", ".join(f"{failure} ({number:,})" for failure, number in self.failures.items()) or "none failed"
 
     @property
     def left_out(self) -> dict[str, int]:

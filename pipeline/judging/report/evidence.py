@@ -58,6 +58,12 @@ class Evidence:
         """The certifying rows that the classifier decides alone."""
         return self.sample.join(self.calibration.classify(self.features), on="subject_id", how="semi")
 
+    @property
+    def questions_saved(self) -> tuple[int, int]:
+        """Questions about certifying rows that the classifier spares the model, and all about them."""
+        asked = self.verdicts.join(self.sample, on="subject_id", how="semi")
+        return asked.join(self.sure, on="subject_id", how="semi").height, asked.height
+
     @cached_property
     def without_cascade(self) -> Certificate:
         """What the same labels certify where the judge is asked about every row."""

@@ -62,7 +62,7 @@ def coverage_plot(
         if bounds:
             x, y = zip(*sorted(bounds), strict=True)
             panel.plot(x, y, color=BEFORE, linewidth=1.0, marker="o", markersize=2.5, label="lower bound")
-        panel.axhline(target, color=TARGET, linewidth=1.1, linestyle=_DASHED, label="promised")
+        panel.axhline(target, color=TARGET, linewidth=1.1, linestyle=_DASHED, label="wanted")
         if chosen is not None:
             panel.axvline(chosen[0], color=INK, linewidth=0.8)
             panel.plot(*chosen, marker="D", markersize=5, color=INK, linestyle="none", label="chosen")

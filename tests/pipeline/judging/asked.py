@@ -4,8 +4,8 @@ from pipeline.judging.config import JudgeConfig
 from pipeline.judging.questions import Question
 from tests.fake_completions import Messages, probability_by_hash
 
-HASTY = JudgeConfig(timeout_s=0.5, backoff_s=0.01)
-"""Waits that a test can wait for."""
+HASTY = JudgeConfig(timeout_s=3.0, backoff_s=0.01)
+"""Waits that a test can wait for, and that a busy machine keeps."""
 
 
 def make_question(number: int = 0, *, criterion: str = "grounded", version: str = "1-a", subject: str = "") -> Question:

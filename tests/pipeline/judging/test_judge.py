@@ -65,8 +65,8 @@ def test_a_judge_asked_another_way_is_another_judge() -> None:
 
 
 def test_so_many_requests_are_in_flight_and_never_one_more() -> None:
-    with FakeJudge(latency_s=0.02) as server, Judge(server.server(), JudgeConfig(concurrency=64)) as judge:
-        judge.ask(make_questions(600))
+    with FakeJudge(latency_s=0.5) as server, Judge(server.server(), JudgeConfig(concurrency=64)) as judge:
+        judge.ask(make_questions(250))
         assert server.most_concurrent == 64
         assert server.num_connections <= 65
 

@@ -43,7 +43,8 @@ def test_the_table_has_every_fault() -> None:
 @pytest.mark.parametrize(("fault", "failure"), FAILURES.items())
 def test_a_failure_is_told_and_is_no_score(fault: Fault, failure: str, tmp_path: Path) -> None:
     cache = VerdictCache(tmp_path / "verdicts.sqlite", max_bytes=10**6)
-    config = HASTY.model_copy(update={"max_attempts": 3})
+    timeout_s = 0.5 if fault is Fault.TIMEOUT else HASTY.timeout_s
+    config = HASTY.model_copy(update={"max_attempts": 3, "timeout_s": timeout_s})
     with FakeJudge(faults=Faults(1.0, [fault])) as server, Judge(server.server(), config, cache) as judge:
         (reply,) = judge.ask([make_question()])
         wanted = 3 if fault in PASSING else 1
@@ -71,7 +72,7 @@ def test_what_fails_once_is_asked_again_and_scored_as_ever(fault: Fault) -> None
 
 
 def test_a_server_that_fails_often_invents_nothing_and_the_next_run_completes_it(tmp_path: Path) -> None:
-    questions = make_questions(600)
+    questions = make_questions(400)
     with FakeJudge() as server, Judge(server.server(), JudgeConfig()) as judge:
         healthy = [reply.score for reply in judge.ask(questions)]
     cache = VerdictCache(tmp_path / "verdicts.sqlite", max_bytes=10**7)
@@ -82,7 +83,7 @@ def test_a_server_that_fails_often_invents_nothing_and_the_next_run_completes_it
             assert judge.down is None
         assert set(server.injected) == set(PASSING)
         failed = [k for k, reply in enumerate(first) if reply.score is None]
-        assert 20 < len(failed) < 120  # 0.3 ** 2 of them
+        assert 10 < len(failed) < 80  # 0.3 ** 2 of them
         assert all(reply.failure for reply in first if reply.score is None)
         assert all(reply.failure is None for reply in first if reply.score is not None)
         assert [r.score for r in first if r.score is not None] == [s for k, s in enumerate(healthy) if k not in failed]
@@ -96,7 +97,7 @@ def test_a_server_that_fails_often_invents_nothing_and_the_next_run_completes_it
 
 
 def test_a_server_that_dies_is_noticed_and_what_it_said_is_kept(tmp_path: Path) -> None:
-    questions = make_questions(1_000)
+    questions = make_questions(500)
     cache = VerdictCache(tmp_path / "verdicts.sqlite", max_bytes=10**7)
     with FakeJudge(die_after=200, latency_s=0.01) as server:
         endpoint = server.server()
@@ -104,7 +105,7 @@ def test_a_server_that_dies_is_noticed_and_what_it_said_is_kept(tmp_path: Path) 
         begun = time.monotonic()
         with Judge(endpoint, JudgeConfig(), cache) as judge:
             replies = judge.ask(questions)
-            assert time.monotonic() - begun < 15
+            assert time.monotonic() - begun < 30  # a request may take 120
             assert judge.down is not None
             assert judge.down.startswith(f"the judge at {server.base_url} stopped answering, connection failed (")
             assert judge.down.endswith("; its log is logs/judge.log")
@@ -118,7 +119,7 @@ def test_a_server_that_dies_is_noticed_and_what_it_said_is_kept(tmp_path: Path) 
     assert [reply.score for reply in again] == [reply.score for reply in replies]
     with FakeJudge() as server, Judge(server.server(), JudgeConfig(), cache) as judge:
         completed = judge.ask(questions)
-        assert judge.num_requests == 800
+        assert judge.num_requests == 300
     assert [reply.score for reply in completed] == pytest.approx(healthy_scores(questions), abs=1e-12)
     cache.close()
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import LabelsError
@@ -80,7 +80,10 @@ def test_empty_lines_and_files_hold_nothing(tmp_path: Path) -> None:
         (GOOD | {"rubric": ["prompts"]}, "rubric: want one of trajectories, prompts, found ['prompts']"),
         (GOOD | {"answer": True}, "answer: want one of trajectory_id, task_id"),
         ({"trajectory_id": "a"}, "want answers, accept, or both, found neither"),
-        ({"trajectory_id": "a", "accept": "yes"}, "accept: want true, false, or null where nobody can tell, found 'yes'"),
+        (
+            {"trajectory_id": "a", "accept": "yes"},
+            "accept: want true, false, or null where nobody can tell, found 'yes'",
+        ),
         ({"trajectory_id": "a", "accept": 1}, "accept: want true, false, or null where nobody can tell, found 1"),
         ({"trajectory_id": "a", "answers": {}}, "answers: want an object such as"),
         ({"trajectory_id": "a", "answers": ["grounded"]}, "answers: want an object such as"),
@@ -97,7 +100,10 @@ def test_empty_lines_and_files_hold_nothing(tmp_path: Path) -> None:
         (GOOD | {"at": "yesterday"}, "at: want a moment such as"),
         (GOOD | {"at": 1740830400}, "at: want a moment such as"),
         (GOOD | {"rubric_version": "v1"}, 'rubric_version: want a version such as "1"'),
-        (GOOD | {"rubric_version": {"grounded": "1"}}, "rubric_version: want criteria that are answered, found 'grounded'"),
+        (
+            GOOD | {"rubric_version": {"grounded": "1"}},
+            "rubric_version: want criteria that are answered, found 'grounded'",
+        ),
     ],
 )
 def test_a_line_that_cannot_be_used_is_told(tmp_path: Path, line: Any, told: str) -> None:
@@ -113,7 +119,13 @@ def test_every_fault_of_every_file_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(LabelsError) as raised:
         read_label_files([first, tmp_path / "gone.jsonl", second])
     told = str(raised.value)
-    for said in (f"{first}:1:", f"{first}:3: want trajectory_id", f"{first}:3: accept:", "gone.jsonl: want a file", f"{second}:1:"):
+    for said in (
+        f"{first}:1:",
+        f"{first}:3: want trajectory_id",
+        f"{first}:3: accept:",
+        "gone.jsonl: want a file",
+        f"{second}:1:",
+    ):
         assert said in told
     assert told.endswith("mend these lines, or take the file out of [judge] labels")
 
@@ -130,13 +142,16 @@ def test_a_huge_value_is_told_shortly(tmp_path: Path) -> None:
     assert len(str(raised.value)) < 2_000
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=8),
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
         max_leaves=12,
     ),
-    st.sampled_from(["trajectory_id", "raw_index", "rubric", "answers", "accept", "weight", "by", "at", "rubric_version"]),
+    st.sampled_from(
+        ["trajectory_id", "raw_index", "rubric", "answers", "accept", "weight", "by", "at", "rubric_version"]
+    ),
 )
 def test_no_value_anywhere_raises_anything_else(tmp_path_factory: pytest.TempPathFactory, value: Any, key: str) -> None:
     path = tmp_path_factory.getbasetemp() / "any.jsonl"

@@ -26,6 +26,8 @@ from pipeline.store import TableStore
 from tests.labelling import judged_row, lines_file, prompt_row, write_judged_tables, write_prompts_tables
 from tests.pipeline.judging.labelled import CRITERIA, criterion, label, labels_of
 
+Answer = bool | None
+
 _KILLED = """
 import sys
 from pathlib import Path
@@ -45,7 +47,7 @@ def store(tmp_path: Path) -> TableStore:
     return TableStore(tmp_path)
 
 
-def grounded(subject_id: str, answer: bool | None, by: str = "ann", **columns: Any) -> dict[str, object]:
+def grounded(subject_id: str, answer: Answer, by: str = "ann", **columns: Any) -> dict[str, object]:
     """An answer to one criterion in its first meaning."""
     return label(subject_id, answer, **({"criterion": "grounded", "rubric_version": "1-aa", "by": by} | columns))
 
@@ -104,7 +106,7 @@ def test_a_row_s_answers_are_replaced_together_and_only_those_asked(store: Table
     ],
 )
 def test_people_who_disagree_leave_a_question_open(
-    store: TableStore, answers: tuple[bool | None, ...], merged: bool | None
+    store: TableStore, answers: tuple[Answer, ...], merged: Answer
 ) -> None:
     add_labels(store, labels_of(*(grounded("a", each, by=f"p{k}") for k, each in enumerate(answers))))
     labels = read_labels(store, JudgeConfig())
@@ -219,26 +221,26 @@ def test_prompts_are_known_by_their_task(store: TableStore) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "is_settled"),
+    ("said", "settled"),
     [
-        ([label("a", True)], True),
-        ([label("a", False)], True),
-        ([label("a", None)], True),
-        ([grounded("a", False)], True),
-        ([grounded("a", True)], False),
-        ([grounded("a", True), grounded("a", True, criterion="relevant")], True),
-        ([grounded("a", True), grounded("a", None, criterion="relevant")], True),
-        ([grounded("a", False, rubric_version="2-aa")], False),
-        ([grounded("a", False, rubric_version=None)], True),
-        ([grounded("a", False, criterion="of_old")], False),
-        ([grounded("a", True, criterion="tool_use")], False),
-        ([grounded("a", False, criterion="tool_use")], True),
-        ([], False),
+        ([label("a", True)], {"a"}),
+        ([label("a", False)], {"a"}),
+        ([label("a", None)], {"a"}),
+        ([grounded("a", False)], {"a"}),
+        ([grounded("a", True)], set()),
+        ([grounded("a", True), grounded("a", True, criterion="relevant")], {"a"}),
+        ([grounded("a", True), grounded("a", None, criterion="relevant")], {"a"}),
+        ([grounded("a", False, rubric_version="2-aa")], set()),
+        ([grounded("a", False, rubric_version=None)], {"a"}),
+        ([grounded("a", False, criterion="of_old")], set()),
+        ([grounded("a", True, criterion="tool_use")], set()),
+        ([grounded("a", False, criterion="tool_use")], {"a"}),
+        ([], set()),
     ],
 )
-def test_a_row_is_settled_once_enough_is_said_of_it(said: list[dict[str, object]], is_settled: bool) -> None:
+def test_a_row_is_settled_once_enough_is_said_of_it(said: list[dict[str, object]], settled: set[str]) -> None:
     asked = (*CRITERIA, criterion("relevant"))
-    assert settled_subjects(labels_of(*said), asked) == ({"a"} if is_settled else set())
+    assert settled_subjects(labels_of(*said), asked) == settled
 
 
 @pytest.mark.parametrize("after", [1, 4, 9])
