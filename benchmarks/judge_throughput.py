@@ -42,7 +42,7 @@ from pipeline.serving.endpoint import Endpoint
 from pipeline.serving.metrics import read_metrics
 from pipeline.serving.own import OwnServer
 from pipeline.serving.probing import root_of
-from pipeline.serving.recipe import serving_wheel, vllm_launch
+from pipeline.serving.recipe import Seat, serving_wheel, vllm_launch
 
 RESULT = Path(__file__).with_name("judge_throughput.json")
 PROMPTS, ROUNDS, CONCURRENCY = 128, 5, 64
@@ -254,7 +254,7 @@ class Offline:
     def __init__(self, model: Path, questions: Sequence[Question], folder: Path) -> None:
         requests, self._log = folder / "requests.json", folder / "offline.log"
         requests.write_bytes(orjson.dumps([question.messages for question in questions]))
-        launched = vllm_launch(_SERVER, str(model), 1, "none").environment
+        launched = vllm_launch(_SERVER, Seat(str(model), 1, "none", folder)).environment
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.offline_engine", str(model), str(requests)],

@@ -10,6 +10,10 @@ DOUBTFUL_SCORE = 0.5
 """Uncalibrated score under which a configuration that lets it act takes an answer for no."""
 
 
+REFUSED = "refused"
+"""How a failure begins that another try cannot mend."""
+
+
 def mark_broken_images(rows: pl.LazyFrame, broken: pl.LazyFrame, *, key: str = "trajectory_id") -> pl.LazyFrame:
     """Mark rows with an image that does not decode; no model sees them.
 
@@ -35,6 +39,8 @@ def mark_judged(
 ) -> pl.LazyFrame:
     """Mark rows by their verdicts: a question that failed waits; the rest is held against the threshold.
 
+    A question the server refuses, such as one too long for the model, would be refused again: a person decides.
+
     With a calibration, a row is kept if and only if its acceptance reaches the threshold. Under it, its worst criterion
     drops it where that one's probability is under `drop_below`, and it is reviewed otherwise; so is every row where no
     threshold could be certified, and a row of which no acceptance is known. Without a calibration the configuration
@@ -54,8 +60,11 @@ def mark_judged(
     marked = rows.join(
         _by_row(verdicts, reasons), left_on=key, right_on="subject_id", how="left", maintain_order="left"
     )
+    failures = pl.struct(failures="_failures")
     failed = pl.col("_failures").list.len().fill_null(0) > 0
-    marked = mark(marked, failed, Reason.JUDGE_FAILED, evidence=pl.struct(failures="_failures"))
+    is_for_good = pl.col("_is_refused").fill_null(value=False)
+    marked = mark(marked, failed & ~is_for_good, Reason.JUDGE_FAILED, evidence=failures)
+    marked = mark(marked, failed & is_for_good, Reason.LOW_CONFIDENCE, evidence=failures)
     told = pl.struct(
         pl.col("_worst").struct.unnest(),
         acceptance="acceptance",
@@ -76,7 +85,7 @@ def mark_judged(
     for reason in dict.fromkeys(reasons.values()):
         marked = mark(marked, is_bad & (pl.col("_reason") == reason.value), reason, evidence=told)
     marked = mark(marked, is_doubtful, Reason.LOW_CONFIDENCE, evidence=told)
-    return marked.drop("_worst", "_reason", "_verdicts", "_failures")
+    return marked.drop("_worst", "_reason", "_verdicts", "_failures", "_is_refused")
 
 
 def _by_row(verdicts: pl.LazyFrame, reasons: dict[str, Reason]) -> pl.LazyFrame:
@@ -92,6 +101,7 @@ def _by_row(verdicts: pl.LazyFrame, reasons: dict[str, Reason]) -> pl.LazyFrame:
             answer.filter(given).sort_by(worst_first.filter(given), maintain_order=True).first().alias("_worst"),
             answer.filter(given).alias("_verdicts"),
             pl.struct("criterion", "step_index", "failure").filter(pl.col("failure").is_not_null()).alias("_failures"),
+            pl.col("failure").drop_nulls().str.starts_with(REFUSED).all().alias("_is_refused"),
         )
         .with_columns(
             _reason=pl.col("_worst")

@@ -91,6 +91,15 @@ def test_a_failed_question_is_a_retry_and_never_a_no() -> None:
     assert reasons_of(mark_one(said, is_calibrated=False, uncalibrated="drop")) == ["judge_failed"]
 
 
+def test_a_question_that_is_refused_goes_to_a_person_for_another_try_cannot_mend_it() -> None:
+    refused = verdicts(("grounded", None, None, None), failure="refused (400): too long")
+    found = mark_one(refused, acceptance=None, threshold=0.5).collect()
+    assert found["reason"].to_list() == ["low_confidence"]
+    assert "refused (400)" in found["evidence"][0]
+    both = pl.concat([refused, verdicts(("relevant", None, None, None))])
+    assert reasons_of(mark_one(both, threshold=0.5)) == ["judge_failed"]
+
+
 @pytest.mark.parametrize(
     ("choice", "score", "reason"),
     [
