@@ -11,6 +11,7 @@ from pipeline.curation.calibrations import calibration_folder, labels_of_this_me
 from pipeline.curation.summary import Progress, silent
 from pipeline.errors import CalibrationError, JudgeUnavailableError, LabelsError
 from pipeline.judging.calibration import Calibration, calibrate
+from pipeline.judging.classifier import LinearClassifier
 from pipeline.judging.config import JudgeConfig
 from pipeline.judging.criteria import Criterion, Rubric
 from pipeline.judging.features import trajectory_features
@@ -76,13 +77,15 @@ def calibrate_store(
     *,
     rubric: Rubric = "trajectories",
     days: Sequence[str] | None = None,
+    distilled: LinearClassifier | None = None,
     progress: Progress = silent,
 ) -> Calibrated:
     """The calibration of a rubric on every usable label of the store, saved with its report, and in force from now on.
 
     Every labelled row is judged, also those a classifier would have decided; what the judge has said before comes
     from its cache. A row of which one question failed is left out and counted. The same labels, rows and scores give
-    the same bytes. Labelled rows are looked for in `days`, None being every day.
+    the same bytes. Labelled rows are looked for in `days`, None being every day; a classifier
+    `distilled` from other tasks is used as it is.
 
     Raises: LabelsError if no label can be used, JudgeUnavailableError if the judge died (what it had said is kept),
         CalibrationError if nothing can be fitted to what is left, TooFewLabelsError where that is too little.
@@ -140,6 +143,7 @@ def calibrate_store(
         verdicts=verdicts,
         features=features,
         config=config.judge,
+        distilled=distilled,
     )
     said = labels_of_this_meaning(gold.answers.filter(pl.col("rubric") == rubric), criteria)
     evidence = Evidence(

@@ -13,6 +13,7 @@ from pipeline.errors import CalibrationError, TooFewLabelsError
 from pipeline.frames import require_columns
 from pipeline.judging.acceptance import AcceptanceModel
 from pipeline.judging.certificate import Certificate, Support, certify, supports
+from pipeline.judging.classifier import LinearClassifier
 from pipeline.judging.config import JudgeConfig
 from pipeline.judging.criteria import Criterion, Rubric
 from pipeline.judging.drift import Drift, Histogram, drift_of, histogram_of
@@ -130,11 +131,13 @@ def calibrate(
     verdicts: pl.DataFrame,
     features: pl.DataFrame,
     config: JudgeConfig,
+    distilled: LinearClassifier | None = None,
 ) -> Calibration:
     """The calibration that labels speak for; its certificate has no threshold where they cannot promise anything.
 
     Half of the tasks fit the model, the other half certify what it accepts, cascade included. A criterion nobody
-    labelled keeps the judge's raw score; the joint model weighs it against the answers for all.
+    labelled keeps the judge's raw score; the joint model weighs it against the answers for all. A classifier `distilled`
+    from other tasks than the labelled ones is taken in place of one fitted here.
 
     Reads: labels as LABELS; verdicts as VERDICTS, of every labelled row; features: subject_id, then Float64.
     Raises: CalibrationError where labels, verdicts and criteria do not belong together, TooFewLabelsError where they
@@ -156,6 +159,7 @@ def calibrate(
         verdicts=asked,
         features=features,
         config=config,
+        distilled=distilled,
     )
     accepted = model.accept(asked, features)
     sample = certifying_sample(held, asked, accepted, rubric=rubric)

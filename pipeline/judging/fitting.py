@@ -32,8 +32,11 @@ def fit_model(
     verdicts: pl.DataFrame,
     features: pl.DataFrame,
     config: JudgeConfig,
+    distilled: LinearClassifier | None = None,
 ) -> AcceptanceModel:
     """The model of acceptance that labels of fitting tasks speak for.
+
+    A classifier `distilled` from other tasks is taken as it is, and only what its probability is worth is learned here.
 
     Reads: labels as `answered_labels`, answers as `joint_answers`, both of fitting tasks only; verdicts as VERDICTS;
         features: subject_id, then Float64.
@@ -47,7 +50,7 @@ def fit_model(
         joint=JointModel(),
     )
     known = answers.filter(pl.col("correct").is_not_null())
-    classifier = _fit_classifier(known, features)
+    classifier = _fit_classifier(known, features, distilled)
     told = model.told_by_verdicts(verdicts)
     if classifier is None:
         return _with(model, joint=_fit_joint(known.join(told, on="subject_id", maintain_order="left")))
@@ -81,7 +84,7 @@ def _calibrator(criterion: str, labels: pl.DataFrame, verdicts: pl.DataFrame) ->
 
 
 def _fit_classifier(
-    known: pl.DataFrame, features: pl.DataFrame
+    known: pl.DataFrame, features: pl.DataFrame, distilled: LinearClassifier | None
 ) -> tuple[LinearClassifier, Calibrator, pl.DataFrame] | None:
     """The classifier, what its probability is worth, and `known` with what classifiers new to the task say of it.
 
@@ -89,17 +92,18 @@ def _fit_classifier(
     """
     held = known.join(features, on="subject_id", maintain_order="left")
     correct = held["correct"].to_numpy()
-    if min(int(correct.sum()), int((~correct).sum())) < _LEAST_OF_EACH or features.width < 2:
+    is_enough = min(int(correct.sum()), int((~correct).sum())) >= _LEAST_OF_EACH
+    if features.width < 2 or not (is_enough or distilled):
         return None
     told, weights = held.select(features.columns), held["weight"].to_numpy()
     groups = np.unique(held["task_id"].to_numpy(), return_inverse=True)[1]
-    crossed = cross_predict(told, correct, groups, weights)
+    crossed = cross_predict(told, correct, groups, weights) if distilled is None else distilled.predict(told)
     calibrator = fit_calibrator(crossed, correct, weights)
     if calibrator.kind == "flat":
         return None
     probability = pl.Series("probability", calibrator.apply(crossed), pl.Float64)
     return (
-        fit_classifier(told, correct, weights, groups=groups),
+        distilled or fit_classifier(told, correct, weights, groups=groups),
         calibrator,
         held.select(known.columns).with_columns(probability),
     )

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 
 import httpx
@@ -59,23 +58,14 @@ class OwnServer:
         self._closing = threading.Event()
         self._running: tuple[ServerProcess, Endpoint] | None = None
         self._failed: str | None = None
+        self._identity: str | None = None
 
-    @cached_property
+    @property
     def identity(self) -> str:
         """The model, its adapter and the flags that change answers. Raises ModelServerError if there are no weights."""
-        config = self._config
-        if config.model == EMBEDDED:
-            told = wheel_weights().identity
-        elif (folder := self._folder()) is None:
-            told = config.model
-        else:
-            told = f"{folder.name}@{folder_digest(folder)}"
-        if config.served is not None:
-            adapter = Path(config.adapters[config.served])
-            if not adapter.is_dir():
-                raise ModelServerError(f"judge.server.adapters.{config.served}: {adapter} is no folder")
-            told = f"{told}+{config.served}@{folder_digest(adapter)}"
-        return told + telling_flags(config.flags)
+        if self._identity is None:
+            self._identity = self._identify()
+        return self._identity
 
     def endpoint(self) -> Endpoint:
         """The server, started if it is not alive. Raises ModelServerError: why it did not start, and where its log is.
@@ -129,6 +119,21 @@ class OwnServer:
         if path.is_absolute() or self._config.model.startswith((".", "~")):
             raise ModelServerError(f"judge.server.model: want a folder of weights, found nothing at {path}")
         return None
+
+    def _identify(self) -> str:
+        config = self._config
+        if config.model == EMBEDDED:
+            told = wheel_weights().identity
+        elif (folder := self._folder()) is None:
+            told = config.model
+        else:
+            told = f"{folder.name}@{folder_digest(folder)}"
+        if config.served is not None:
+            adapter = Path(config.adapters[config.served])
+            if not adapter.is_dir():
+                raise ModelServerError(f"judge.server.adapters.{config.served}: {adapter} is no folder")
+            told = f"{told}+{config.served}@{folder_digest(adapter)}"
+        return told + telling_flags(config.flags)
 
     def _make_room(self) -> None:
         other = _living.get(self._lock)

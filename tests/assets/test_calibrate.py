@@ -48,7 +48,7 @@ def labels(toolwise: Toolwise, numbers: range, name: str = "gold.jsonl") -> Path
 
 def told(text: str) -> str:
     """What was printed, on one line."""
-    return " ".join(text.split())
+    return " ".join(text.replace("│", " ").replace("┃", " ").split())
 
 
 def test_it_tells_the_labels_the_promise_the_cascade_the_figures_and_the_report(
@@ -108,7 +108,7 @@ def test_failed_questions_are_told_and_never_counted_as_answers(ready: Toolwise,
     file = labels(ready, range(80))
     out = told(ready.done("calibrate", "--labels", file))
     failed = judge.injected[Fault.SERVER_ERROR]
-    assert f"questions that failed: server error (500) ({failed}); run again once the judge answers" in out
+    assert f"questions that failed: server error (500); 1 attempts ({failed}); run again once the judge answers" in out
     assert re.search(r"not used: \d+, the judge failed on them", out)
     judge.heal()
     out = told(ready.done("calibrate", "--labels", file))

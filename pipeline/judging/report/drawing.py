@@ -45,6 +45,8 @@ _STYLE = {
 }
 _WIDTH, _HEIGHT = 4.0, 3.1
 """Inches: narrow enough that a telephone shows its letters at their size."""
+_MARGINS = {"left": 0.16, "right": 0.965, "bottom": 0.135, "top": 0.92, "hspace": 0.14}
+"""Fixed: a layout that measures letters changes with the fonts of the machine, and draws twice."""
 
 
 class Drawing:
@@ -52,8 +54,8 @@ class Drawing:
 
     def __init__(self, name: str, *, says: str, heights: tuple[int, ...]) -> None:
         self._name, self._says = name, says
-        self._figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
-        grid = self._figure.add_gridspec(len(heights), 1, height_ratios=heights)
+        self._figure = Figure(figsize=(_WIDTH, _HEIGHT))
+        grid = self._figure.add_gridspec(len(heights), 1, height_ratios=heights, **_MARGINS)
         self.panels: list[Axes] = []
         for k in range(len(heights)):
             shared = self.panels[0] if self.panels else None

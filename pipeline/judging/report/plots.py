@@ -1,6 +1,7 @@
 """The figures of the report, each from plain numbers."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,6 +13,15 @@ from pipeline.judging.report.drawing import AFTER, BEFORE, FAINT, INK, RIGHT, TA
 _EDGES = np.linspace(0, 1, 21).tolist()
 _DASHED = (0, (4, 3))
 _BAR = 0.012
+_ABOVE: dict[str, Any] = {
+    "loc": "lower left",
+    "bbox_to_anchor": (-0.06, 1.0),
+    "ncols": 4,
+    "columnspacing": 0.9,
+    "borderaxespad": 0.2,
+    "handletextpad": 0.5,
+}
+"""Where a legend hides no point."""
 
 
 def reliability_plot(name: str, before: Sequence[Bin], after: Sequence[Bin]) -> str:
@@ -33,7 +43,7 @@ def reliability_plot(name: str, before: Sequence[Bin], after: Sequence[Bin]) -> 
             counts.bar(x, [each.count for each in bins], width=_BAR, color=colour, alpha=0.8)
         shares.set(ylabel="right", ylim=(-0.03, 1.03))
         shares.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        shares.legend(loc="best")
+        shares.legend(**_ABOVE)
         counts.set(xlabel="probability stated", ylabel="rows", xlim=(-0.03, 1.03))
         _whole_numbers(counts, 2)
         return held.svg()
@@ -71,7 +81,7 @@ def coverage_plot(
         panel.set_ylim(max(0.0, lowest - 0.05), 1.01)
         for axis in (panel.xaxis, panel.yaxis):
             axis.set_major_formatter(PercentFormatter(1, decimals=0))
-        panel.legend(loc="best")
+        panel.legend(**_ABOVE)
         return held.svg()
 
 

@@ -1,5 +1,7 @@
 """The promise in words that a person understands first, and what it does not say."""
 
+import polars as pl
+
 from pipeline.judging.gold import JOINT
 from pipeline.judging.quality import quality_of
 from pipeline.judging.report.evidence import Evidence, arrays
@@ -57,6 +59,12 @@ def caveats(evidence: Evidence) -> list[str]:
         found.append(
             f"Of {unknown:,} labelled {'row' if unknown == 1 else 'rows'} that would certify nobody could tell, or "
             "people disagree, or not every criterion was answered: rows like these are outside the promise."
+        )
+    whole = evidence.labels.filter(pl.col("criterion") == JOINT, pl.col("answer").is_not_null()).height
+    if whole:
+        found.append(
+            f"{whole:,} labels are of a row as a whole. They do not say which criteria they meant, and count for all "
+            "that are asked now."
         )
     if evidence.counts.failed:
         found.append(
