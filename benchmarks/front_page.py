@@ -18,8 +18,8 @@ from pipeline.curation.replayed import write_replayed
 from pipeline.curation.screened import write_screened
 from pipeline.curation.sft_set import write_sft_set
 from pipeline.curation.trajectories import write_trajectories
-from pipeline.judging.judge import Judge
 from pipeline.export.card import funnel_table
+from pipeline.judging.judge import Judge
 from pipeline.landing.zone import land, landed_days
 from pipeline.store import TableStore
 

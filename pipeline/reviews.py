@@ -31,7 +31,7 @@ def waiting(store: TableStore, days: list[str] | None = None) -> pl.DataFrame:
 
 
 def answer(store: TableStore, trajectory_id: str, stage: str, reason: str, verdict: str, by: str) -> None:
-    """Record `keep` or `drop` for a row that waits in `stage` under `reason`; a later answer replaces an earlier one."""
+    """Record `keep` or `drop` for a row that waits in `stage` under `reason`; a later answer replaces this one."""
     path = store.root / "state" / "reviews.parquet"
     with store.lock("reviews"):
         asked = {"trajectory_id": trajectory_id, "stage": stage, "reason": reason}

@@ -15,7 +15,9 @@ from pipeline.stages.tools import mark_bad_arguments, mark_undeclared_tool
 from pipeline.stages.truncated import mark_truncated
 from pipeline.stages.wrong_answer import mark_wrong_answer
 
-REVIEWS = dict.fromkeys(("trajectory_id", "stage", "reason", "answer", "by", "at"), pl.String)
+REVIEWS: dict[str, type[pl.DataType]] = dict.fromkeys(
+    ("trajectory_id", "stage", "reason", "answer", "by", "at"), pl.String
+)
 
 
 def screen_rows(
@@ -58,7 +60,11 @@ def apply_reviews(lf: pl.LazyFrame, reviews: pl.DataFrame, *, stage: str) -> pl.
     An answer holds for the stage and the reason it was given to; a row that is out for another reason now waits again.
     Grain: one row per trajectory, kept, in order.
     """
-    answers = reviews.lazy().filter(pl.col("stage") == stage).select("trajectory_id", _reason="reason", _answer="answer", _by="by", _at="at")
+    answers = (
+        reviews.lazy()
+        .filter(pl.col("stage") == stage)
+        .select("trajectory_id", _reason="reason", _answer="answer", _by="by", _at="at")
+    )
     rejected = pl.lit(Reason.REJECTED.value, REASON_DTYPE)
     told = pl.struct(was="_reason", by="_by", at="_at", evidence=pl.col("evidence")).struct.json_encode()
     dropped = pl.col("_answer") == "drop"

@@ -132,7 +132,7 @@ class Judging:
             asked = asked.drop("acceptance").join(known, on="subject_id", how="left", maintain_order="left")
         self.num_sure += sure.height
         self.num_questions += len(questions)
-        self.num_failed += verdicts["failure"].is_not_null().sum()
+        self.num_failed += verdicts.height - verdicts["failure"].null_count()
         by = JUDGED["decided_by"]
         accepted = pl.concat(
             [

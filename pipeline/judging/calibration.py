@@ -136,8 +136,8 @@ def calibrate(
     """The calibration that labels speak for; its certificate has no threshold where they cannot promise anything.
 
     Half of the tasks fit the model, the other half certify what it accepts, cascade included. A criterion nobody
-    labelled keeps the judge's raw score; the joint model weighs it against the answers for all. A classifier `distilled`
-    from other tasks than the labelled ones is taken in place of one fitted here.
+    labelled keeps the judge's raw score; the joint model weighs it against the answers for all. A classifier
+    `distilled` from other tasks than the labelled ones is taken in place of one fitted here.
 
     Reads: labels as LABELS; verdicts as VERDICTS, of every labelled row; features: subject_id, then Float64.
     Raises: CalibrationError where labels, verdicts and criteria do not belong together, TooFewLabelsError where they

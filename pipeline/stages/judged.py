@@ -42,18 +42,16 @@ def mark_judged(
     A question the server refuses, such as one too long for the model, would be refused again: a person decides.
 
     With a calibration, a row is kept if and only if its acceptance reaches the threshold. Under it, its worst criterion
-    drops it where that one's probability is under `drop_below`, and it is reviewed otherwise; so is every row where no
-    threshold could be certified, and a row of which no acceptance is known. Without a calibration the configuration
-    says whether verdicts act at all.
+    drops it where that one's probability is under `drop_below`, and it is reviewed otherwise; so is every row, however
+    bad, where no threshold could be certified, and a row of which no acceptance is known. Without a calibration the
+    configuration says whether verdicts act at all.
 
     Grain: one row per `key`, kept, in order.
     Reads: `key`; acceptance Float64, 0 to 1, null where not judged; decided_by; verdicts as VERDICTS; reason, evidence.
     Writes: reason `judge_failed`, the reasons of the criteria, `low_confidence`; evidence: the worst criterion, what
         every other said, the acceptance and the threshold.
-    Args:
-        reasons: criterion to the reason of a no.
-        threshold: the certified acceptance; None where there is none.
-        is_calibrated: whether a calibration is in force.
+
+    `reasons` is criterion to the reason of a no, `threshold` the certified acceptance, None where there is none.
     """
     if not reasons:
         return rows
@@ -76,7 +74,8 @@ def mark_judged(
     worst = pl.col("_worst").struct
     if is_calibrated:
         is_kept = (pl.col("acceptance") >= pl.lit(threshold, pl.Float64)).fill_null(value=False)
-        is_bad = ~is_kept & (worst.field("probability") < config.drop_below).fill_null(value=False)
+        is_low = (worst.field("probability") < config.drop_below).fill_null(value=False)
+        is_bad = ~is_kept & is_low if threshold is not None else pl.lit(value=False)
         is_doubtful = ~is_kept & ~is_bad
     else:
         low = (worst.field("score") < DOUBTFUL_SCORE).fill_null(value=False)

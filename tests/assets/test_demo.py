@@ -12,7 +12,7 @@ from tests.assets.children import CHECKOUT, TOOLWISE, Place
 
 TIMEOUT_S = 1500
 SCORE_NOISE_ROWS = 4
-"""vLLM's scores change by up to 0.03 with what else is in the batch: so many rows may fall on the threshold's other side."""
+"""vLLM's scores change by up to 0.03 with what else is in the batch: so many rows may fall beyond the threshold."""
 
 
 @pytest.fixture(scope="module")

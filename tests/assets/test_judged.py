@@ -1,4 +1,4 @@
-"""The judged stages through Dagster: nothing paid twice, nothing invented, nothing lost when the judge fails or dies."""
+"""The judged stages through Dagster: nothing paid twice, nothing invented, nothing lost when a judge fails or dies."""
 
 import re
 from pathlib import Path

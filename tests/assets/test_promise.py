@@ -1,4 +1,4 @@
-"""From labels to a promise: calibrated rows are decided by the threshold, and labels that contradict it stop the set."""
+"""From labels to a promise: rows are decided by the threshold, and labels that contradict it stop the set."""
 
 import re
 from collections import Counter

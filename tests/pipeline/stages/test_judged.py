@@ -60,7 +60,7 @@ def mark_one(
         (0.899, 0.9, 0.2, "low_confidence"),
         (0.899, 0.9, 0.199, "ungrounded"),
         (1.0, None, 0.9, "low_confidence"),
-        (0.1, None, 0.1, "ungrounded"),
+        (0.1, None, 0.1, "low_confidence"),
         (None, 0.9, 0.9, "low_confidence"),
     ],
 )
