@@ -56,7 +56,7 @@ MINT = HERE.parents[1] / "shared" / "data" / "mint" / "dev"
 TARGETS = (0.6, 0.8, 0.9, 0.95)
 """A low one as well: a quarter of the rows is right, and see what the oracle gets."""
 READINGS = ("first answer", "whole")
-ASKED = 600
+ASKED = 280
 """Rows the embedded model is asked about: the first in order of trajectory_id, which is a hash."""
 KEPT_SHARES = (0.05, 0.1, 0.2)
 """Of the rows: how many are kept where cascades are compared at equal precision."""

@@ -187,7 +187,7 @@ def test_what_cannot_be_curated_is_said_in_one_line_and_nothing_lands(toolwise: 
         ((file, "--day", "2025-02-30"), "want YYYY-MM-DD, found '2025-02-30'"),
         ((file, "--day", "yesterday"), "want YYYY-MM-DD, found 'yesterday'"),
         ((file, "--day", "20250301"), "want YYYY-MM-DD, found '20250301'"),
-        ((file, "--until", "judged"), "is not one of"),
+        ((file, "--until", "explored"), "is not one of"),
         ((file, "--source", "../up", "--day", ONE), "source '../up': want letters"),
         ((file, "--answers", tmp_path / "none.csv"), "does not exist"),
         (("--day", ONE), f"nothing has landed for {ONE}"),

@@ -46,7 +46,9 @@ def test_a_day_is_written_checked_and_told(tmp_path: Path) -> None:
     assert count_reasons(store.scan("prompts", DAY)) == {"keep": 3, "no_ground_truth": 3}
     evaluations = result.get_asset_check_evaluations()
     assert {(check.asset_key.to_user_string(), check.check_name) for check in evaluations} == {
-        (asset, name) for asset in PARTITIONED for name in checks.NAMES
+        *((asset, name) for asset in PARTITIONED for name in checks.NAMES),
+        ("judged", "scores_as_calibrated"),
+        ("prompts_judged", "scores_as_calibrated"),
     }
     assert all(check.passed for check in evaluations)
 
@@ -75,6 +77,7 @@ def test_the_set_is_written_and_told(tmp_path: Path) -> None:
     assert {check.check_name for check in result.get_asset_check_evaluations() if check.passed} == {
         "not_empty",
         "splits_share_no_task",
+        "precision_as_promised",
     }
 
 

@@ -132,7 +132,7 @@ def test_an_answer_survives_reruns_and_equal_inputs_write_equal_bytes(
         ]
 
     before, snapshot = bytes_of(ONE), latest(store, "sft")
-    curate_days(store, [ONE], CAREFUL)
+    toolwise.done("curate", "--day", ONE, "--until", "judged")
     assert bytes_of(ONE) == before
     write_sft_set(store, CAREFUL)
     assert latest(store, "sft") == snapshot
