@@ -32,6 +32,9 @@ check: install      ## lint, types, import contracts
 bench: install      ## the benchmarks, rewriting their committed results
 	$(PY) -m benchmarks.curation
 	$(PY) -m benchmarks.sandbox
+	$(PY) -m benchmarks.promise
+	$(PY) -m benchmarks.judge_throughput
+	$(PY) -m benchmarks.injection
 
 lock: install       ## pin every version again
 	scripts/lock --upgrade
