@@ -50,13 +50,14 @@ def kept_precision(kept: np.ndarray, correct: np.ndarray, tasks: np.ndarray) -> 
 def saved_calls(cheap: np.ndarray, acceptance: np.ndarray, correct: np.ndarray, *, kept: int) -> dict[str, Any]:
     """The largest share of rows that `cheap` can put out unasked while the `kept` best of the rest stay as precise.
 
-    Every smaller share has to hold as well; NaN counts as worst. All float64 [N] but correct bool [N].
+    Every smaller share has to hold as well; NaN counts as worst, and where `cheap` is nothing else it saves nothing.
+    All float64 [N] but correct bool [N].
     """
     cheap, acceptance = (np.where(np.isnan(each), -np.inf, each) for each in (cheap, acceptance))
     order, ranked = np.argsort(cheap, kind="stable"), np.argsort(-acceptance, kind="stable")
     whole = float(correct[ranked[:kept]].mean())
     saved, precision = 0.0, whole
-    for share in SHARES:
+    for share in SHARES if np.isfinite(cheap).any() else ():
         out = np.zeros(len(cheap), bool)
         out[order[: round(share * len(cheap))]] = True
         best = ranked[~out[ranked]][:kept]

@@ -186,9 +186,13 @@ def test_the_readme_counts_what_is_there(labels: list[dict[str, Any]]) -> None:
 
 def test_the_demo_configuration_is_valid_and_names_the_benchmark() -> None:
     config = CurationConfig.from_toml(EXAMPLES / "toolwise.toml")
-    assert config == CurationConfig.model_validate(
-        {"contamination": {"benchmarks": {"islands": str(EXAMPLES / "benchmark.jsonl")}}}
-    )
+    judge = {
+        "calibration": str(EXAMPLES / "calibration.json"),
+        "labels": [str(EXAMPLES / "gold.jsonl")],
+        "skip": ["answerable", "verifiable", "well_posed"],
+    }
+    benchmarks = {"islands": str(EXAMPLES / "benchmark.jsonl")}
+    assert config == CurationConfig.model_validate({"contamination": {"benchmarks": benchmarks}, "judge": judge})
 
 
 def test_the_stream_has_its_shares_of_copies_and_faults(tmp_path: Path) -> None:

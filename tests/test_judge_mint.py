@@ -6,6 +6,7 @@ import numpy as np
 import orjson
 import pytest
 
+from benchmarks.judge_mint import ASKED
 from benchmarks.judge_tables import tables
 from benchmarks.mint_answers import first_answer
 from benchmarks.precision import clopper_pearson_interval, kept_precision, saved_calls
@@ -72,6 +73,8 @@ def test_calls_are_saved_as_long_as_the_best_rows_stay_as_good() -> None:
     cheap = acceptance.copy()
     told = saved_calls(cheap, acceptance, correct, kept=5)
     assert told == {"precision_asking_all": 1.0, "calls_saved": 0.75, "precision": 1.0}
+    told = saved_calls(np.full(20, np.nan), acceptance, correct, kept=5)
+    assert told == {"precision_asking_all": 1.0, "calls_saved": 0.0, "precision": 1.0}
     # a classifier that puts out the best row first saves nothing: a wrong one comes up in its place
     told = saved_calls(-acceptance, acceptance, correct, kept=6)
     assert told == {"precision_asking_all": 1.0, "calls_saved": 0.0, "precision": 1.0}
@@ -83,9 +86,9 @@ def test_the_committed_result_has_every_reading_both_ways_and_its_tables() -> No
     directions = ("first to second", "second to first")
     stages = {"first answer": ("text", "attempts", "oracle", "embedded"), "whole": ("text", "attempts", "oracle")}
     assert places == {(reading, way, stage) for reading in stages for way in directions for stage in stages[reading]}
-    assert (
-        result["embedded"]["answered"] == result["embedded"]["questions"] == result["readings"]["first answer"]["rows"]
-    )
+    assert (result["embedded"]["answered"], result["embedded"]["questions"]) == (ASKED, ASKED)
+    tested = {half["second_stage"]: half["rows_tested"] + half["rows_fit_or_certified"] for half in result["halves"]}
+    assert tested["embedded"] == ASKED
     assert sum("attempts" in line for line in tables(result)) > 10
 
 

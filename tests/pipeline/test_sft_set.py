@@ -295,7 +295,7 @@ def test_a_snapshot_of_one_day_holds_that_day_alone(store: TableStore) -> None:
     only = write_sft_set(store, HALF, first_day=TWO)
     assert only.num_rows == 6
     assert only.name.startswith(f"{TWO}_{TWO}_")
-    with pytest.raises(MissingTableError, match="want a replayed day between 2026-01-01 and the last"):
+    with pytest.raises(MissingTableError, match="want a judged day between 2026-01-01 and the last"):
         write_sft_set(store, HALF, first_day="2026-01-01")
 
 
@@ -319,7 +319,7 @@ def test_the_card_has_a_head_that_parses_a_funnel_that_adds_up_and_the_versions(
     kept_in, kept_out, out = stages["screened"]
     assert (kept_in, kept_out) == ("13", str(snapshot.num_rows))
     assert int(kept_in) == int(kept_out) + sum(int(part.rsplit(" ", 1)[1]) for part in out.split(", "))
-    for version in (__version__, HALF.content_hash(), store.version("replayed", ONE)):
+    for version in (__version__, HALF.content_hash(), store.version("judged", ONE)):
         assert f"`{version}`" in body
     splits = {cells[0]: int(cells[1]) for cells in lines if cells[0] in ("train", "val")}
     assert splits == snapshot.rows_by_split
