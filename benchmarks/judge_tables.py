@@ -1,7 +1,12 @@
-"""The result of judge_mint as Markdown."""
+"""The result of judge_mint as Markdown: every row for the terminal, and the section of the page."""
 
 from collections.abc import Iterator
 from typing import Any
+
+SHOWN = 0.1
+"""The share kept that the page shows."""
+STRICT = 0.9
+"""From here on a target is a strict one."""
 
 
 def tables(result: dict[str, Any]) -> Iterator[str]:
@@ -40,6 +45,60 @@ def tables(result: dict[str, Any]) -> Iterator[str]:
                 (_share(told["one_per_task"]), _share(told["all_rows"])),
             )
             yield _row(half, f"{told['target']:.0%}", cascade, saved, covered, found, *shares)
+
+
+def section(result: dict[str, Any]) -> list[str]:
+    """The section of README.md: how well each scorer orders, what it saves, and every promise that could be made."""
+    promises = [(half, told) for half in result["halves"] for told in half["targets"]]
+    made = [(half, told) for half, told in promises if told["all_rows"]["precision"] is not None]
+    lines = [
+        "## judge_mint: real outcomes as gold",
+        "",
+        f"`{result['command']}` (wants the public traces of MINT): recorded success is the label of one criterion, "
+        "correctness; tasks are split in halves, calibrated on one, measured on the other, both ways. The second stage "
+        "behind the classifier is the embedded model (of "
+        f"{result['embedded']['questions']} attempts), a text classifier of the answer, a forest over how many of a task's other "
+        "attempts agree, and an oracle that knows. First answer and whole: what of the attempt is read.",
+        "",
+        *(
+            f"- {name}: {r['rows']:,} attempts at {r['tasks']} tasks, {r['share_right']:.1%} right."
+            for name, r in result["readings"].items()
+        ),
+        "",
+        "| second stage | reading, calibrated on | AUC of the second stage | of the classifier | of both "
+        "| calls saved at equal precision, best 10% kept | that precision |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for half in result["halves"]:
+        [told] = [told for told in half["saved_at_equal_precision"] if told["kept"] == SHOWN]
+        saved = (f"{told['calls_saved']:.0%}", f"{told['precision_asking_all']:.1%}")
+        lines.append(_row(half, *map(_figure, half["auc"].values()), *saved))
+    strict = sum(told["target"] >= STRICT for _, told in made)
+    return [
+        *lines,
+        "",
+        f"Of {len(promises)} promises asked for, {len(made)} could be made, {strict} of them at {STRICT:.0%} or more: "
+        "with a quarter of the attempts right and about a hundred labels to certify with, the rest keep nothing, "
+        "which is the answer a promise has to give. Those made, and what came true on the other half:",
+        "",
+        "| second stage | reading, calibrated on | target | cascade | coverage | precision, one row a task "
+        "| precision, all rows |",
+        "|---|---|---:|---|---:|---:|---:|",
+        *(
+            _row(
+                half,
+                f"{told['target']:.0%}",
+                "yes" if told["cascade"] else "no",
+                _percent(told["coverage"]),
+                _share(told["one_per_task"]),
+                _share(told["all_rows"]),
+            )
+            for half, told in made
+        ),
+        "",
+        "A label is a task's, not an attempt's: the promise is about one row a task, and attempts that fail together "
+        "can lie under it.",
+    ]
 
 
 def _row(half: dict[str, Any], *cells: str) -> str:

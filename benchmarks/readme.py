@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from benchmarks import injection_summary, promise
+from benchmarks import injection_summary, judge_tables, promise
 
 HERE = Path(__file__).parent
 
@@ -30,6 +30,8 @@ def readme() -> str:
             *_judge_throughput(throughput),
             "",
             *_promise(orjson.loads(promise.RESULT.read_bytes())),
+            "",
+            *judge_tables.section(orjson.loads((HERE / "judge_mint.json").read_bytes())),
             "",
             *injection_summary.section(orjson.loads((HERE / "injection.json").read_bytes())),
             "",
