@@ -57,8 +57,8 @@ def section(result: dict[str, Any]) -> list[str]:
         f"`{result['command']}` (wants the public traces of MINT): recorded success is the label of one criterion, "
         "correctness; tasks are split in halves, calibrated on one, measured on the other, both ways. The second stage "
         "behind the classifier is the embedded model (of "
-        f"{result['embedded']['questions']} attempts), a text classifier of the answer, a forest over how many of a task's other "
-        "attempts agree, and an oracle that knows. First answer and whole: what of the attempt is read.",
+        f"{result['embedded']['questions']} attempts), a text classifier of the answer, a forest over how many of a "
+        "task's other attempts agree, and an oracle that knows. First answer and whole: what of the attempt is read.",
         "",
         *(
             f"- {name}: {r['rows']:,} attempts at {r['tasks']} tasks, {r['share_right']:.1%} right."
