@@ -36,7 +36,7 @@ def test_a_run_killed_while_replaying_is_gone_and_the_next_goes_on(tmp_path: Pat
     put(place.data / "raw" / "desk" / DAY / "a.jsonl", json_lines(slow_record(number) for number in range(60)))
     store = TableStore(place.data)
     child = place.start(CURATE)
-    wait_until("ten trajectories replayed", lambda: known(store) >= 10, timeout_s=90, every_s=0.05)
+    wait_until("ten trajectories replayed", lambda: known(store) >= 10, timeout_s=300, every_s=0.05)
     below = living_below(child.pid)
     assert below, "the sandboxes"
     child.send_signal(signal.SIGKILL)
@@ -45,7 +45,7 @@ def test_a_run_killed_while_replaying_is_gone_and_the_next_goes_on(tmp_path: Pat
     done = known(store)
     assert done < 60
 
-    place.run(*CURATE, timeout_s=90)  # would wait for ever if the dead run still held its place in the pool
+    place.run(*CURATE, timeout_s=300)  # would wait for ever if the dead run still held its place in the pool
     assert known(store) == 60
     facts = store.manifest("replayed", DAY)
     assert facts is not None

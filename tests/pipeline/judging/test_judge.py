@@ -204,12 +204,14 @@ def test_a_closed_judge_leaves_no_thread_and_may_be_closed_again() -> None:
 
 
 ASKING = """
+import signal
 import sys
 from pathlib import Path
 from pipeline.judging.config import JudgeConfig
 from pipeline.judging.judge import Judge
 from pipeline.judging.verdict_cache import VerdictCache
 from tests.fake_judge import FakeServer
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that put us behind ignores it
 from tests.pipeline.judging.asked import make_questions
 cache = VerdictCache(Path(sys.argv[2]), max_bytes=10**7)
 with Judge(FakeServer(sys.argv[1]), JudgeConfig(concurrency=4), cache) as judge:

@@ -122,7 +122,7 @@ def test_nothing_is_left_when_whoever_started_it_is_killed_and_a_fork_still_hold
 
 def test_a_command_that_is_asked_to_leave_gets_the_signal_and_its_grace() -> None:
     script = "trap 'echo asked; exit 5' TERM; echo 1; while true; do sleep 0.05; done"
-    with start(script, grace_s=10, ask=signal.SIGTERM) as process:
+    with start(script, grace_s=60, ask=signal.SIGTERM) as process:
         lines(process, 1)
         assert process.stdin is not None
         assert process.stdout is not None

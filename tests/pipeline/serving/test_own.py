@@ -188,7 +188,7 @@ def test_a_second_run_waits_until_nothing_of_the_first_is_left(
         )
         assert told.endswith("waiting for its end")
         owner.terminate()
-        asking.join(20)
+        asking.join(60)
     assert living == [False, False]
     assert said[1].startswith("starting tiny 1.0")
 
