@@ -3,7 +3,7 @@
 import dagster as dg
 
 from assets import ingest, rl, schedules, sft
-from assets.resources import JudgeService, Workspace
+from assets.resources import JudgeService, PolicyService, Workspace
 from assets.settings import load_settings
 
 ASSETS = [
@@ -11,6 +11,7 @@ ASSETS = [
     ingest.trajectories,
     sft.screened,
     sft.replayed,
+    sft.attempted,
     sft.judged,
     sft.sft_set,
     rl.prompts,
@@ -30,5 +31,9 @@ defs = dg.Definitions(
             "sets_follow", target=dg.AssetSelection.all(), default_status=dg.DefaultSensorStatus.RUNNING
         ),
     ],
-    resources={"workspace": Workspace.of(load_settings()), "judge": JudgeService.of(load_settings())},
+    resources={
+        "workspace": Workspace.of(load_settings()),
+        "judge": JudgeService.of(load_settings()),
+        "policy": PolicyService.of(load_settings()),
+    },
 )

@@ -5,6 +5,7 @@ from functools import partial
 import dagster as dg
 
 from assets import checks, judging_checks
+from assets.model_servers import MODEL_SERVER
 from assets.partitions import DAYS
 from assets.resources import JudgeService, Workspace
 from assets.writing import materialise_days
@@ -33,7 +34,7 @@ def prompts(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
     check_specs=[*checks.specs("prompts_judged"), judging_checks.drift_spec("prompts_judged")],
     group_name="curation",
     kinds={"python", "parquet"},
-    pool="judge",
+    pool=MODEL_SERVER,
 )
 def prompts_judged(
     context: dg.AssetExecutionContext, workspace: Workspace, judge: JudgeService

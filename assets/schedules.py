@@ -14,7 +14,9 @@ from pipeline.curation.staleness import stale_days
 from pipeline.curation.waiting import days_to_retry
 from pipeline.landing.zone import day_fingerprint, list_days
 
-PARTITIONED = dg.AssetSelection.assets("trajectories", "screened", "replayed", "judged", "prompts", "prompts_judged")
+PARTITIONED = dg.AssetSelection.assets(
+    "trajectories", "screened", "replayed", "attempted", "judged", "prompts", "prompts_judged"
+)
 
 curate = dg.define_asset_job(
     "curate", PARTITIONED, description="Curate one day: every table from trajectories to judged and prompts_judged."

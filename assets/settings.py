@@ -36,6 +36,13 @@ class Settings(BaseSettings):
     """Its model, None for the only one it serves."""
     judge_api_key: SecretStr | None = None
     """Its key, None where it asks for none."""
+    policy_base_url: str | None = None
+    """OpenAI-compatible server of the policy that attempts tasks, ending in /v1; none: the one that `attempts.policy`
+    configures, and without it nothing is attempted."""
+    policy_model: str | None = None
+    """Its model, None for the only one it serves."""
+    policy_api_key: SecretStr | None = None
+    """Its key, None where it asks for none."""
     cache: Path = HOME / ".cache"
     """What is made once for this machine: weights turned into a folder that vLLM loads, the lock of its server."""
 

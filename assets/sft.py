@@ -6,14 +6,16 @@ import dagster as dg
 
 from assets import checks, judging_checks
 from assets.metadata import reason_table
+from assets.model_servers import MODEL_SERVER
 from assets.partitions import DAYS
-from assets.resources import JudgeService, Workspace
+from assets.resources import JudgeService, PolicyService, Workspace
 from assets.writing import materialise_days
+from pipeline.curation.attempted import write_attempted
 from pipeline.curation.judged import write_judged
 from pipeline.curation.replayed import write_replayed
 from pipeline.curation.screened import write_screened
 from pipeline.curation.sft_set import write_sft_set
-from pipeline.schema import JUDGED, REPLAYED, SCREENED
+from pipeline.schema import ATTEMPTED, JUDGED, REPLAYED, SCREENED
 
 WHEN_INPUTS_REST = (
     dg.AutomationCondition.any_deps_updated().since_last_handled()
@@ -55,13 +57,31 @@ def replayed(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mate
     deps=["replayed"],
     partitions_def=DAYS,
     backfill_policy=dg.BackfillPolicy.single_run(),
+    check_specs=checks.specs("attempted"),
+    group_name="curation",
+    kinds={"python", "parquet"},
+    pool=MODEL_SERVER,
+)
+def attempted(
+    context: dg.AssetExecutionContext, workspace: Workspace, policy: PolicyService, judge: JudgeService
+) -> dg.MaterializeResult:
+    """Replayed rows with what the policy can do without tools; a call that was not needed puts a row out."""
+    with policy.opened(workspace.store(), workspace.config(), judge, context.log.info) as attempts:
+        write = partial(write_attempted, attempts=attempts)
+        return materialise_days(context, workspace, write, ATTEMPTED, key="trajectory_id")
+
+
+@dg.asset(
+    deps=["attempted"],
+    partitions_def=DAYS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
     check_specs=[*checks.specs("judged"), judging_checks.drift_spec("judged")],
     group_name="curation",
     kinds={"python", "parquet"},
-    pool="judge",
+    pool=MODEL_SERVER,
 )
 def judged(context: dg.AssetExecutionContext, workspace: Workspace, judge: JudgeService) -> dg.MaterializeResult:
-    """Replayed rows with the judge's verdicts; what falls under the threshold is out or waits for a person."""
+    """Attempted rows with the judge's verdicts; what falls under the threshold is out or waits for a person."""
     with judge.opened(workspace.store(), workspace.config(), context.log.info) as asked:
         write = partial(write_judged, judge=asked)
         return materialise_days(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.processes import Stages
 from pipeline.config import CurationConfig
+from pipeline.curation.attempted import write_attempted
 from pipeline.curation.judged import write_judged
 from pipeline.curation.replayed import write_replayed
 from pipeline.curation.screened import write_screened
@@ -24,7 +25,7 @@ def main() -> None:
     stages = Stages()
     out = Path(sys.argv[1])
     (out / "raw").symlink_to(Path(sys.argv[2]).resolve())
-    # No tool is called again and no judge asked: datatrove has nothing of the kind, and other benchmarks measure both.
+    # No tool is called again, no policy and no judge asked: datatrove has nothing of the kind.
     store, config = TableStore(out), CurationConfig(replay=ReplayConfig(environments={}))
     with stages.stage("trajectories"):
         write_trajectories(store, DAY, config)
@@ -32,6 +33,8 @@ def main() -> None:
         write_screened(store, DAY, config)
     with stages.stage("replayed"):
         write_replayed(store, DAY, config)
+    with stages.stage("attempted"):
+        write_attempted(store, DAY, config, attempts=None)
     with stages.stage("judged"):
         write_judged(store, DAY, config, judge=None)
     with stages.stage("sft_set"):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from assets.settings import HOME
 from pipeline.config import CurationConfig
+from pipeline.curation.attempted import write_attempted
 from pipeline.curation.funnel import funnel_of
 from pipeline.curation.judged import write_judged
 from pipeline.curation.judging import JudgePlace, open_judge
@@ -28,7 +29,10 @@ END = "<!-- funnel:end -->"
 
 
 def curate_samples(store: TableStore, judge: Judge | None) -> None:
-    """Curate the sample traces under the demo's configuration; without a judge every row passes the judged stages."""
+    """Curate the sample traces under the demo's configuration; without a judge every row passes the judged stages.
+
+    No policy attempts them: what a tool is needed for depends on the policy that is trained.
+    """
     config = demo_config()
     shaped = landed_days([HOME / "examples" / "traces"]) or []
     for source, day, folder in shaped:
@@ -37,6 +41,7 @@ def curate_samples(store: TableStore, judge: Judge | None) -> None:
         write_trajectories(store, day, config)
         write_screened(store, day, config)
         write_replayed(store, day, config)
+        write_attempted(store, day, config, attempts=None)
         write_judged(store, day, config, judge=judge)
         write_prompts(store, day, config)
         write_prompts_judged(store, day, config, judge=judge)

@@ -14,6 +14,7 @@ import polars as pl
 
 from examples.judge_corpus import write_corpus
 from pipeline.config import CurationConfig
+from pipeline.curation.attempted import write_attempted
 from pipeline.curation.calibrating import calibrate_store
 from pipeline.curation.judging import JudgePlace, open_judge
 from pipeline.curation.replayed import write_replayed
@@ -80,6 +81,7 @@ def curated(work: Path, records: int, seed: int, fault_rate: float) -> tuple[Tab
     for day in sorted({day for _, day, _ in shaped}):
         for write in (write_trajectories, write_screened, write_replayed):
             write(store, day, config)
+        write_attempted(store, day, config, attempts=None)
     return store, config
 
 

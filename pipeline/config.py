@@ -12,6 +12,8 @@ from pydantic import Field, ValidationError
 from pipeline.errors import ConfigError
 from pipeline.judging.config import JudgeConfig
 from pipeline.replay.config import ReplayConfig
+from pipeline.rollouts.config import AttemptsConfig
+from pipeline.serving.config import ServerConfig
 from pipeline.strict import StrictModel
 
 
@@ -130,6 +132,7 @@ class CurationConfig(StrictModel):
     duplicates: DuplicateGate = DuplicateGate()
     contamination: ContaminationGate = ContaminationGate()
     replay: ReplayConfig = ReplayConfig()
+    attempts: AttemptsConfig = AttemptsConfig()
     judge: JudgeConfig = JudgeConfig()
     split: SplitConfig = SplitConfig()
     bounds: BoundsConfig = BoundsConfig()
@@ -178,24 +181,38 @@ class CurationConfig(StrictModel):
             update={
                 "contamination": self.contamination.model_copy(update={"benchmarks": benchmarks}),
                 "parse": self.parse.model_copy(update={"tokenizer": tokenizer}),
+                "attempts": self._attempts_with_paths_from(folder),
                 "judge": self._judge_with_paths_from(folder),
             }
         )
 
+    def _attempts_with_paths_from(self, folder: Path) -> AttemptsConfig:
+        """The attempts' configuration with every relative path anchored at `folder`."""
+        held = self.attempts
+        if held.policy.server is None:
+            return held
+        server = _server_with_paths_from(folder, held.policy.server)
+        return held.model_copy(update={"policy": held.policy.model_copy(update={"server": server})})
+
     def _judge_with_paths_from(self, folder: Path) -> JudgeConfig:
-        """The judge's configuration with every relative path anchored at `folder`; a model's name is no path."""
+        """The judge's configuration with every relative path anchored at `folder`."""
         held = self.judge
-        weights = folder / held.server.model
-        server = held.server.model_copy(
-            update={
-                "model": str(weights) if weights.is_dir() else held.server.model,
-                "adapters": {name: str(folder / path) for name, path in held.server.adapters.items()},
-            }
-        )
+        server = _server_with_paths_from(folder, held.server)
         named = {name: str(folder / path) for name in ("rubrics", "calibration") if (path := getattr(held, name))}
         return held.model_copy(
             update={"server": server, "labels": tuple(str(folder / path) for path in held.labels), **named}
         )
+
+
+def _server_with_paths_from(folder: Path, server: ServerConfig) -> ServerConfig:
+    """The server's configuration with every relative path anchored at `folder`; a model's name is no path."""
+    weights = folder / server.model
+    return server.model_copy(
+        update={
+            "model": str(weights) if weights.is_dir() else server.model,
+            "adapters": {name: str(folder / path) for name, path in server.adapters.items()},
+        }
+    )
 
 
 def _file_digest(path: Path) -> str:

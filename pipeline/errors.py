@@ -13,7 +13,9 @@ PipelineError
 │   └── TooFewLabelsError      there are labels, and fewer than anything can be fitted to
 ├── JudgeReplyError        a judge's reply holds no verdict; asked again, then reason `judge_failed`
 ├── ModelServerError       a model server cannot be started or reached
-│   └── JudgeUnavailableError   the judge stopped answering; what it had judged is kept
+│   ├── JudgeUnavailableError   the judge stopped answering; what it had judged is kept
+│   └── PolicyDownError         the policy stopped answering; what it had sampled is kept
+├── PolicyRequestError     one request to a policy failed for good; its rollout ends, then reason `attempt_failed`
 └── EnvironmentUnavailableError   an environment to replay in cannot be started on this machine
     └── SandboxUnavailableError   the machine cannot isolate untrusted code, so none is run
 """
@@ -81,3 +83,11 @@ class ModelServerError(PipelineError):
 
 class JudgeUnavailableError(ModelServerError):
     """The judge died while it was asked: rows judged so far are kept, the others wait as `judge_failed`."""
+
+
+class PolicyRequestError(PipelineError):
+    """A request to a policy was refused or failed in every attempt: one rollout ends, the others go on."""
+
+
+class PolicyDownError(ModelServerError):
+    """The policy's server stopped answering: nothing more is asked, what was sampled is kept, the rest is `retry`."""

@@ -54,6 +54,7 @@ class Reason(StrEnum):
     REPLAY_FAILED = "replay_failed"
     # attempted
     TOOL_UNNECESSARY = "tool_unnecessary"
+    ATTEMPT_FAILED = "attempt_failed"
     # judged
     UNGROUNDED = "ungrounded"
     INCOHERENT = "incoherent"
@@ -80,6 +81,7 @@ _KINDS = {
     Reason.UNREADABLE: Kind.RETRY,
     Reason.JUDGE_FAILED: Kind.RETRY,
     Reason.REPLAY_FAILED: Kind.RETRY,
+    Reason.ATTEMPT_FAILED: Kind.RETRY,
     Reason.UNKNOWN_SCHEMA: Kind.REVIEW,
     Reason.UNKNOWN_OUTCOME: Kind.REVIEW,
     Reason.SUSPECTED_SECRET: Kind.REVIEW,

@@ -132,8 +132,58 @@ REPLAYED = {
 }
 """`repaired` holds the indices of the messages whose recorded observation was replaced by the true one."""
 
-JUDGED = {
+ATTEMPTED = {
     **{name: dtype for name, dtype in REPLAYED.items() if name != "reason"},
+    "num_direct": pl.UInt32,
+    "num_direct_correct": pl.UInt32,
+    "direct_pass_at_k": pl.Float64,
+    "necessity": pl.Float64,
+    "necessity_low": pl.Float64,
+    "necessity_high": pl.Float64,
+    "reason": REASON_DTYPE,
+}
+"""`num_direct` counts the policy's attempts at the task without tools that could be graded, `num_direct_correct` the
+right ones; `direct_pass_at_k` is the unbiased estimate of at least one right in k (the configured number of attempts);
+`necessity` is 1 - num_direct_correct / num_direct, with the Wilson interval at 95%. All null where nothing was
+attempted or graded."""
+
+ATTEMPTS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "task_id": pl.String,
+    "attempt_index": pl.UInt32,
+    "policy": pl.String,
+    "answer": pl.String,
+    "is_correct": pl.Boolean,
+    "checked_by": pl.Enum(["rule", "judge"]),
+    "rule": pl.String,
+    "is_cut": pl.Boolean,
+    "num_tokens": pl.UInt32,
+    "failure": pl.String,
+}
+"""One row per attempt without tools, in order of task and attempt. `answer` is redacted; `is_correct` null: no rule
+could decide, or `failure` says why there is no answer."""
+
+ROLLOUTS: dict[str, pl.DataType | type[pl.DataType]] = {
+    **{name: dtype for name, dtype in TRAJECTORIES.items() if name != "reason"},
+    "group_id": pl.String,
+    "rollout_index": pl.UInt32,
+    "policy": pl.String,
+    "end": pl.Enum(["answered", "turns", "tokens", "time", "tool", "policy"]),
+    "failure": pl.String,
+    "is_correct": pl.Boolean,
+    "rule": pl.String,
+    "num_new_tokens": pl.UInt32,
+    "wall_s": pl.Float64,
+    "token_ids": pl.List(pl.Int32),
+    "is_model": pl.List(pl.UInt8),
+    "logprobs": pl.List(pl.Float32),
+    "reason": REASON_DTYPE,
+}
+"""One row per rollout, a row of `trajectories` with what its policy knows of it. `group_id` joins the rollouts of one
+task under one policy. `token_ids`, `is_model` (1 where the model sampled the token) and `logprobs` (nats, 0 elsewhere)
+have one entry a token, null where the policy shows none."""
+
+JUDGED = {
+    **{name: dtype for name, dtype in ATTEMPTED.items() if name != "reason"},
     "acceptance": pl.Float64,
     "decided_by": pl.Enum(["classifier", "judge"]),
     "reason": REASON_DTYPE,

@@ -9,7 +9,7 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,13 +108,20 @@ class SqliteCache:
 
     def _keep(self, key: str, subject_ids: Iterable[str], value: bytes | float) -> None:
         """Write an entry; it is durable when this returns."""
+        self._keep_all({key: value}, subject_ids)
+
+    def _keep_all(self, values: Mapping[str, bytes | float], subject_ids: Iterable[str]) -> None:
+        """Write entries of the same owners; all of them are durable when this returns, or none."""
         if self._connection is None or self._read_only:
             return
+        now = int(time.time())
+        owners = [(subject_id, key) for subject_id in subject_ids for key in values]
         with self._lock, self._connection as connection:
-            connection.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?)", (key, value, int(time.time())))
-            owners = [(subject_id, key) for subject_id in subject_ids]
+            entries = [(key, value, now) for key, value in values.items()]
+            connection.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?)", entries)
             connection.executemany("INSERT OR IGNORE INTO owners VALUES (?, ?)", owners)
-        self._held += ENTRY_BYTES + (len(value) if isinstance(value, bytes) else 8)
+        for value in values.values():
+            self._held += ENTRY_BYTES + (len(value) if isinstance(value, bytes) else 8)
         if self._held > self._max_bytes:
             self._evict(int(self._max_bytes * _ROOM))
 

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from pipeline.config import CurationConfig
+from pipeline.curation.attempted import write_attempted
 from pipeline.curation.calibrating import Calibrated, calibrate_store
 from pipeline.curation.judging import open_judge
 from pipeline.curation.replayed import write_replayed
@@ -47,6 +48,7 @@ def curated(folder: Path, *, num_rows: int = NUM_ROWS, day: str = DAY) -> TableS
     land_records(store, day, records)
     for write in (write_trajectories, write_screened, write_replayed):
         write(store, day, CurationConfig())
+    write_attempted(store, day, CurationConfig(), attempts=None)
     return store
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from assets.cli import main
 from pipeline.config import CurationConfig
+from pipeline.curation.attempted import write_attempted
 from pipeline.curation.judged import write_judged
 from pipeline.curation.prompts import write_prompts
 from pipeline.curation.prompts_judged import write_prompts_judged
@@ -92,6 +93,7 @@ def curate_days(
     for day in days:
         for write in (write_trajectories, write_screened, write_replayed):
             write(store, day, config or CurationConfig())
+        write_attempted(store, day, config or CurationConfig(), attempts=None)
         write_judged(store, day, config or CurationConfig(), judge=judge)
         write_prompts(store, day, config or CurationConfig())
         write_prompts_judged(store, day, config or CurationConfig(), judge=judge)

@@ -10,7 +10,7 @@ import orjson
 import polars as pl
 from PIL import Image
 
-from pipeline.schema import JUDGED, PROMPTS, PROMPTS_JUDGED, REPLAYED, VERDICTS
+from pipeline.schema import ATTEMPTED, JUDGED, PROMPTS, PROMPTS_JUDGED, VERDICTS
 from pipeline.stages.privacy import find_spans
 from pipeline.store import TableStore
 from tests.factories import assistant, make_trajectory, tool, user
@@ -30,12 +30,12 @@ def judged_row(trajectory_id: str, **columns: Any) -> dict[str, Any]:
 
 
 def write_judged_tables(store: TableStore, rows: Sequence[dict[str, Any]], day: str = DAY) -> None:
-    """The tables `trajectories`, `replayed`, `judged` and `verdicts` of a day."""
+    """The tables `trajectories`, `attempted`, `judged` and `verdicts` of a day."""
     held = [{name: row.get(name) for name in (*JUDGED, "before", "score")} for row in rows]
     reason = JUDGED["reason"]
     frame = pl.DataFrame(held, schema={**JUDGED, "before": reason, "score": pl.Float64}).drop("spans")
     frame = frame.join(find_spans(frame), on="trajectory_id", how="left", maintain_order="left")
-    came = frame.with_columns(reason=pl.col("before")).select(list(REPLAYED))
+    came = frame.with_columns(reason=pl.col("before")).select(list(ATTEMPTED))
     said = frame.filter(pl.col("score").is_not_null()).select(
         subject_id="trajectory_id", criterion=pl.lit("grounded"), judge=pl.lit(JUDGE), score="score"
     )
@@ -43,7 +43,7 @@ def write_judged_tables(store: TableStore, rows: Sequence[dict[str, Any]], day: 
         (pl.col(name) if name in said.columns else pl.lit(None)).cast(dtype).alias(name)
         for name, dtype in VERDICTS.items()
     )
-    _write(store, day, trajectories=came, replayed=came, judged=frame.select(list(JUDGED)), verdicts=verdicts)
+    _write(store, day, trajectories=came, attempted=came, judged=frame.select(list(JUDGED)), verdicts=verdicts)
 
 
 def prompt_row(task_id: str, **columns: Any) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def test_the_result_tells_cost_ratio_machine_and_work(result: dict[str, Any]) ->
     assert own["peak_rss_mib"] > 50
     assert result["ratios"]["datatrove fastest"]["cpu"] == pytest.approx(other["cpu_s"] / own["cpu_s"], abs=0.01)
     assert sum(own["stages_s"].values()) == pytest.approx(own["cpu_s"], rel=0.3)
-    assert set(own["stages_s"]) == {"start", "trajectories", "screened", "replayed", "judged", "sft_set"}
+    assert set(own["stages_s"]) == {"start", "trajectories", "screened", "replayed", "attempted", "judged", "sft_set"}
     assert {"cpu", "cores", "memory_gib", "python", "versions"} <= set(result["machine"])
     assert result["records"]["count"] == 400
     assert set(result["work"]) == {"both", "toolwise only", "datatrove only", "datatrove cannot"}

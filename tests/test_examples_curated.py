@@ -64,8 +64,8 @@ def snapshot(store: TableStore, config: CurationConfig) -> Snapshot:
 
 
 def wanted(label: Label) -> str:
-    """What the deterministic stages should say; faults that a judge finds are kept where nobody is asked."""
-    return label["expected"] if label["stage"] in SFT_CHAIN and label["stage"] != "judged" else "keep"
+    """What the deterministic stages should say; faults that a policy or judge finds stay where nobody is asked."""
+    return label["expected"] if label["stage"] in set(SFT_CHAIN) - {"attempted", "judged"} else "keep"
 
 
 def place(label: Label) -> tuple[str, int]:
@@ -152,7 +152,8 @@ def test_the_funnel_adds_up_at_every_stage_and_day(labels: list[Label], store: T
         assert sum(funnel["trajectories"].values()) == landed
         assert sum(funnel["screened"].values()) == funnel["trajectories"]["keep"]
         assert sum(funnel["replayed"].values()) == funnel["screened"]["keep"]
-        assert sum(funnel["judged"].values()) == funnel["replayed"]["keep"]
+        assert sum(funnel["attempted"].values()) == funnel["replayed"]["keep"]
+        assert sum(funnel["judged"].values()) == funnel["attempted"]["keep"]
         assert sum(funnel["prompts_judged"].values()) == funnel["prompts"]["keep"]
     whole = funnel_of(store, days)
     assert sum(whole["trajectories"].values()) == len(labels)

@@ -28,11 +28,18 @@ def diff(config_a: Path, config_b: Path, span: str | None, everything: bool) -> 
         raise click.ClickException("no curated day there; run `toolwise curate PATH` first")
     a, b = (load_config(None if str(path) == "default" else path) for path in (config_a, config_b))
     with dagster_at_work():
-        from assets.resources import JudgeService
+        from assets.resources import JudgeService, PolicyService
 
-        judges = JudgeService.of(load_settings())
+        judges, policies = JudgeService.of(load_settings()), PolicyService.of(load_settings())
     with servers_held():
-        found = differences(store, days, a, b, open_judge=lambda config: judges.opened(store, config, read_only=True))
+        found = differences(
+            store,
+            days,
+            a,
+            b,
+            open_attempts=lambda config: policies.opened(store, config, judges, read_only=True),
+            open_judge=lambda config: judges.opened(store, config, read_only=True),
+        )
     counts = (
         found.group_by("reason_a", "reason_b")
         .len()

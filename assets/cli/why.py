@@ -31,6 +31,8 @@ def _print(step: Step, say) -> None:  # noqa: ANN001  # rich's print has no usef
         say(escape(_call(call)))
         if call["difference"] and call["verdict"] != "match":
             say(escape("\n".join(f"        {line}" for line in call["difference"].splitlines())))
+    for attempt in step.attempts:
+        say(escape(_attempt(attempt)))
     for verdict in step.verdicts:
         say(escape(_verdict(verdict)))
     if step.evidence:
@@ -43,6 +45,17 @@ def _call(call: dict[str, object]) -> str:
     told = f": {call['detail']}" if call["detail"] else ""
     where = f"message {call['message_index']}{by}"
     return f"    call {call['step_index']} {call['tool_name']} ({where}) {call['verdict']}{told}"
+
+
+def _attempt(attempt: dict[str, object]) -> str:
+    """One line on what the policy answered without tools."""
+    head = f"    attempt {attempt['attempt_index']} without tools: "
+    if attempt["failure"] is not None:
+        return f"{head}no answer, {attempt['failure']}"
+    graded = {True: "right", False: "wrong", None: "not graded"}[attempt["is_correct"]]  # pyright: ignore[reportArgumentType]
+    by = "" if attempt["is_correct"] is None else f" by {attempt['rule'] or attempt['checked_by']}"
+    cut = ", cut off" if attempt["is_cut"] else ""
+    return f"{head}{graded}{by}{cut}: {attempt['answer'] or 'nothing said'}"
 
 
 def _verdict(verdict: dict[str, object]) -> str:

@@ -41,7 +41,7 @@ class _Subject:
 
 
 _SUBJECTS: dict[Rubric, _Subject] = {
-    "trajectories": _Subject("replayed", "trajectory_id", questions_of, trajectory_features),
+    "trajectories": _Subject("attempted", "trajectory_id", questions_of, trajectory_features),
     "prompts": _Subject("prompts", "task_id", prompt_questions_of, prompt_features),
 }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.config import CurationConfig
+from pipeline.curation.attempted_rows import Attempting
 from pipeline.curation.judged_rows import Judging
 from pipeline.curation.replayed import open_pool, replay_rows
 from pipeline.curation.screened import finish_shards, screen_shards
@@ -16,29 +17,38 @@ from pipeline.dedup.signatures import INDEX
 from pipeline.judging.judge import Judge
 from pipeline.privacy.redaction import redact_strings
 from pipeline.reviews import read_reviews
+from pipeline.rollouts.attempts import Attempts
 from pipeline.screening import apply_reviews
 from pipeline.store import TableStore
 
 OpenJudge = Callable[[CurationConfig], AbstractContextManager[Judge | None]]
 """Opens the judge of a configuration over the store's verdicts, read only."""
+OpenAttempts = Callable[[CurationConfig], AbstractContextManager[Attempts | None]]
+"""Opens a configuration's attempts over those the store knows, read only."""
 
 
 def nobody(_config: CurationConfig) -> AbstractContextManager[None]:
-    """Opens no judge: rows pass unjudged."""
+    """Opens nothing: rows pass unattempted and unjudged."""
     return nullcontext()
 
 
 def differences(
-    store: TableStore, days: list[str], a: CurationConfig, b: CurationConfig, *, open_judge: OpenJudge = nobody
+    store: TableStore,
+    days: list[str],
+    a: CurationConfig,
+    b: CurationConfig,
+    *,
+    open_attempts: OpenAttempts = nobody,
+    open_judge: OpenJudge = nobody,
 ) -> pl.DataFrame:
     """The rows that end under another reason: day, trajectory_id, reason_a, reason_b (`keep` where in), evidence_a, _b.
 
-    Calls and verdicts are taken from the store's caches where they are known; calls are made again and judges asked
-    where they are not.
+    Calls, attempts and verdicts are taken from the store's caches where they are known; calls are made again, policies
+    and judges asked where they are not.
     Both configurations screen the whole range from its first day on, so that a row which only one of them keeps also
     shows what it does to its duplicates on later days. Days before the range take part as they were indexed.
     """
-    left, right = (_decide(store, days, config, open_judge) for config in (a, b))
+    left, right = (_decide(store, days, config, open_attempts, open_judge) for config in (a, b))
     found = (
         left.join(right, on=["day", "trajectory_id"], how="full", coalesce=True, suffix="_b")
         .rename({"reason": "reason_a", "evidence": "evidence_a"})
@@ -49,7 +59,9 @@ def differences(
     return found.with_columns(redact_strings(found[name]).alias(name) for name in ("evidence_a", "evidence_b"))
 
 
-def _decide(store: TableStore, days: list[str], config: CurationConfig, open_judge: OpenJudge) -> pl.DataFrame:
+def _decide(
+    store: TableStore, days: list[str], config: CurationConfig, open_attempts: OpenAttempts, open_judge: OpenJudge
+) -> pl.DataFrame:
     """day, trajectory_id, reason and evidence of every row of the days under one configuration."""
     decided = []
     indexes = [store.scan("duplicate_index", day) for day in store.days("duplicate_index") if day < days[0]]
@@ -57,19 +69,29 @@ def _decide(store: TableStore, days: list[str], config: CurationConfig, open_jud
     with (
         tempfile.TemporaryDirectory(prefix="toolwise-diff-") as folder,
         open_pool(store, config.replay, read_only=True) as pool,
+        open_attempts(config) as attempts,
         open_judge(config) as judge,
     ):
+        attempting = Attempting.of(config, attempts)
         judging = Judging.of(store, "trajectories", config, judge)
         for day in days:
             shards = store.shards("trajectories", day)
             screening = screen_shards(shards, day, config, reviews, Path(folder), silent)
             earlier = pl.concat(indexes) if indexes else pl.LazyFrame(schema=INDEX)
+            parts: list[Path] = []
             for screened in finish_shards(screening, earlier, config):
                 replayed, _ = replay_rows(screened.drop("evidence"), config, pool, reviews=reviews)
-                marked, _ = judging.mark(replayed.drop("evidence"))
+                before = pl.coalesce(replayed["evidence"], screened["evidence"])
+                parts.append(Path(folder) / f"replayed-{len(parts):05d}.parquet")
+                replayed.with_columns(before.alias("evidence")).write_parquet(parts[-1], compression="lz4")
+            asked = attempting.ask(pl.scan_parquet(parts))
+            for part in parts:
+                replayed = pl.read_parquet(part)
+                attempted = attempting.mark(replayed.drop("evidence"), asked)
+                marked, _ = judging.mark(attempted.drop("evidence"))
                 if reviews.height:
                     marked = apply_reviews(marked.lazy(), reviews, stage="judged").collect()
-                spoken = pl.coalesce(marked["evidence"], replayed["evidence"], screened["evidence"])
+                spoken = pl.coalesce(marked["evidence"], attempted["evidence"], replayed["evidence"])
                 told = marked.with_columns(spoken.alias("evidence"))
                 decided.append(
                     told.select(

@@ -5,7 +5,7 @@ import polars as pl
 from pipeline.frames import count_reasons
 from pipeline.store import TableStore
 
-SFT_CHAIN = ("trajectories", "screened", "replayed", "judged")
+SFT_CHAIN = ("trajectories", "screened", "replayed", "attempted", "judged")
 RL_CHAIN = ("prompts", "prompts_judged")
 
 

@@ -1,4 +1,4 @@
-"""A day's replayed trajectories with what the judge said of them."""
+"""A day's attempted trajectories with what the judge said of them."""
 
 from collections import Counter
 
@@ -25,14 +25,14 @@ def write_judged(
     """Write the day's judged rows, every verdict, and the day's decisions.
 
     A run that was killed goes on where it was: what has been answered is in the cache.
-    Raises MissingTableError if the day has not been replayed, RubricError, CalibrationError, ModelServerError if no
+    Raises MissingTableError if the day has not been attempted, RubricError, CalibrationError, ModelServerError if no
     judge can be had; JudgeUnavailableError, after everything is written, if it died on the way.
     """
     counts: Counter[str] = Counter()
     decided: list[pl.DataFrame] = []
     rows_in = 0
     config_hash = config.content_hash()
-    shards = store.shards("replayed", day)
+    shards = store.shards("attempted", day)
     reviews = read_reviews(store)
     judging = Judging.of(store, "trajectories", config, judge)
     with store.writing("judged", day) as writer, store.writing(VERDICTS_ASSET, day) as verdicts_writer:

@@ -42,7 +42,7 @@ class _Tables:
 
 
 _TABLES: dict[Rubric, _Tables] = {
-    "trajectories": _Tables("replayed", "judged", "verdicts", "trajectory_id"),
+    "trajectories": _Tables("attempted", "judged", "verdicts", "trajectory_id"),
     "prompts": _Tables("prompts", "prompts_judged", "prompt_verdicts", "task_id"),
 }
 

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 import polars as pl
 
+from pipeline.curation.attempted import ATTEMPTS_ASSET
 from pipeline.curation.funnel import SFT_CHAIN
 from pipeline.curation.judged import VERDICTS_ASSET
 from pipeline.curation.replayed import REPLAYS_ASSET
@@ -36,6 +37,8 @@ class Step:
     stands: bool = True
     calls: list[dict[str, Any]] = field(default_factory=list)
     """What calling its tools again said, as REPLAYS has it; beside the stage that decided last."""
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    """What a policy answered to its task without tools, as ATTEMPTS has it; beside the stage that decided last."""
     verdicts: list[dict[str, Any]] = field(default_factory=list)
     """What the judge said, as VERDICTS has it; beside the stage that decided last."""
 
@@ -64,6 +67,9 @@ def path_of(store: TableStore, trajectory_id: str) -> list[Step]:
             steps[-1] = replace(
                 steps[-1],
                 calls=_evidence_rows(store, REPLAYS_ASSET, day, "trajectory_id", found, order=("step_index",)),
+                attempts=_evidence_rows(
+                    store, ATTEMPTS_ASSET, day, "task_id", landed["task_id"], order=("attempt_index",)
+                ),
                 verdicts=_evidence_rows(
                     store, VERDICTS_ASSET, day, "subject_id", found, order=("criterion", "step_index")
                 ),
@@ -108,12 +114,12 @@ def _table_row(store: TableStore, stage: str, day: str, trajectory_id: str) -> d
 
 
 def _evidence_rows(
-    store: TableStore, asset: str, day: str, key: str, trajectory_id: str, *, order: tuple[str, ...]
+    store: TableStore, asset: str, day: str, key: str, value: str | None, *, order: tuple[str, ...]
 ) -> list[dict[str, Any]]:
     """What a table of evidence holds of the trajectory."""
-    if not store.has(asset, day):
+    if value is None or not store.has(asset, day):
         return []
-    return store.scan(asset, day).filter(pl.col(key) == trajectory_id).sort(order).collect().to_dicts()
+    return store.scan(asset, day).filter(pl.col(key) == value).sort(order).collect().to_dicts()
 
 
 def _facts(row: dict[str, Any]) -> dict[str, Any]:

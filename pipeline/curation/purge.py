@@ -15,6 +15,8 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from pipeline.config import ParseConfig
+from pipeline.curation.attempted import ATTEMPTS_ASSET
+from pipeline.curation.attempting import attempts_path
 from pipeline.curation.judged import VERDICTS_ASSET
 from pipeline.curation.judging import verdicts_path
 from pipeline.curation.path import resolve
@@ -33,6 +35,7 @@ from pipeline.landing.zone import list_days, partition_files
 from pipeline.reasons import Kind, Reason
 from pipeline.replay.cache import ObservationCache
 from pipeline.reviews import forget_reviews
+from pipeline.rollouts.attempt_cache import AttemptCache
 from pipeline.splits import forget_tasks
 from pipeline.store import TableStore, file_hash, write_file, write_frame
 from pipeline.tombstones import add_tombstones
@@ -47,6 +50,8 @@ _TABLES = (
     PROMPT_INDEX,
     VERDICTS_ASSET,
     "judged",
+    ATTEMPTS_ASSET,
+    "attempted",
     REPLAYS_ASSET,
     "replayed",
     "screened",
@@ -85,6 +90,7 @@ def purge(store: TableStore, trajectory_ids: Iterable[str], why: str, parse: Par
     _forget_ledger(store, ids, tasks)
     _forget_observations(store, ids)
     _forget_verdicts(store, ids | orphans)
+    _forget_attempts(store, orphans)
     touched = [folder.name for name in SETS for folder in snapshots(store, name) if _forget_rows(folder, ids)]
     forget_tasks(store, orphans)
     remove_unfinished(store, SETS)  # it may hold the rows
@@ -173,6 +179,14 @@ def _forget_verdicts(store: TableStore, subjects: set[str]) -> None:
     if verdicts_path(store).exists():
         cache = VerdictCache(verdicts_path(store), max_bytes=_NO_LIMIT)
         cache.forget(sorted(subjects))
+        cache.close()
+
+
+def _forget_attempts(store: TableStore, tasks: set[str]) -> None:
+    """Take what policies answered to tasks that nobody else has out of the cache."""
+    if attempts_path(store).exists():
+        cache = AttemptCache(attempts_path(store), max_bytes=_NO_LIMIT)
+        cache.forget(sorted(tasks))
         cache.close()
 
 

@@ -9,6 +9,7 @@ import polars as pl
 
 from pipeline import __version__
 from pipeline.config import CurationConfig
+from pipeline.curation.attempted_rows import NO_POLICY
 from pipeline.curation.funnel import SFT_CHAIN, funnel_of
 from pipeline.curation.held_back import held_back
 from pipeline.curation.promise import Promise, promise_of
@@ -150,7 +151,7 @@ def _describe(
     stale = [day for day, _ in stale_days(store, SFT_CHAIN[1:]) if day in days]
     caveats = [
         promise.told,
-        "No row has been attempted without tools: a call in here may have been unnecessary.",
+        _attempted_share(store, days),
         _replayed_share(store, days),
         "`num_tokens` is an estimate unless the configuration names a tokenizer.",
         "Secrets and personal data with a recognisable form are replaced by `[REDACTED:…]`; names and postal addresses "
@@ -172,6 +173,26 @@ def _describe(
     write_file(writer.folder / "README.md", text.encode())
     facts = {"days": days, "rows_by_split": rows, "funnel": funnel, "promise": promise.told, "versions": versions}
     write_manifest(writer.folder, facts)
+
+
+def _attempted_share(store: TableStore, days: list[str]) -> str:
+    """How many of the accepted rows that call a tool were attempted without, by whom, and how often that failed."""
+    manifests = [store.manifest("attempted", day) or {} for day in days]
+    policies = {manifest.get("versions", {}).get("policy", "none") for manifest in manifests} - {"none"}
+    kept = store.scan_days(LAST_STAGE, days)
+    if not policies or kept is None:
+        return f"{NO_POLICY[0].upper()}{NO_POLICY[1:]}. A call in here may have been unnecessary."
+    calling = kept.filter(pl.col("reason").is_null() & (pl.col("num_tool_calls") > 0))
+    is_graded = pl.col("num_direct").fill_null(0) > 0
+    [num_calling, num_graded, necessity] = (
+        calling.select(pl.len(), is_graded.sum().alias("graded"), pl.col("necessity").mean()).collect().row(0)
+    )
+    told = (
+        f"Of the {num_calling:,} rows that call a tool, {num_graded:,} have a task that {', '.join(sorted(policies))} "
+        "attempted without tools"
+    )
+    share = "" if necessity is None else f", in vain {necessity:.0%} of the time on average"
+    return f"{told}{share}. Of the others nobody can tell whether the call was needed."
 
 
 def _replayed_share(store: TableStore, days: list[str]) -> str:

@@ -9,7 +9,7 @@ from pipeline.strict import StrictModel
 
 EMBEDDED = "embedded"
 """The model that ships as a package: SmolLM2-135M-Instruct. It exercises the real path and is at chance as a judge."""
-SERVED_NAME = "judge"
+SERVED_NAME = "served"
 """What requests call the model of a server of our own."""
 
 Flag = str | int | float | bool | list[str]

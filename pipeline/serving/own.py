@@ -19,8 +19,9 @@ from pipeline.serving.endpoint import Endpoint
 from pipeline.serving.log_reading import why_ended
 from pipeline.serving.probing import ask, root_of, served_models
 from pipeline.serving.recipe import Launch, Recipe, Seat, vllm_launch
+from pipeline.serving.role import JUDGE, Role
 from pipeline.serving.server_process import ServerProcess, new_log
-from pipeline.serving.turn import take_turn
+from pipeline.serving.turn import is_wanted, take_turn
 from pipeline.serving.weights import folder_digest, telling_flags
 
 LOCK = "own-server.lock"
@@ -47,6 +48,7 @@ class OwnServer:
         logs: Path,
         say: Callable[[str], None],
         recipe: Recipe = vllm_launch,
+        role: Role = JUDGE,
     ) -> None:
         """Starts nothing. Another `recipe` starts another serving program that speaks the same API."""
         self._config = config
@@ -54,6 +56,7 @@ class OwnServer:
         self._logs = logs
         self._say = say
         self._recipe = recipe
+        self._role = role
         self._mutex = threading.Lock()
         self._closing = threading.Event()
         self._running: tuple[ServerProcess, Endpoint] | None = None
@@ -102,10 +105,13 @@ class OwnServer:
         running = self._running
         if running is None or (status := running[0].status()) is None:
             return None
-        process, _ = running
-        return (
-            f"the server has ended: {why_ended(process.log, status) or f'exit status {status}'}; its log: {process.log}"
-        )
+        log = running[0].log
+        return f"the server has ended: {self._why_ended(log, status) or f'exit status {status}'}; its log: {log}"
+
+    @property
+    def is_in_the_way(self) -> bool:
+        """Whether it is alive while another process waits to start one."""
+        return self._running is not None and is_wanted(self._lock)
 
     @property
     def _lock(self) -> Path:
@@ -117,7 +123,7 @@ class OwnServer:
         if path.is_dir():
             return path.absolute()
         if path.is_absolute() or self._config.model.startswith((".", "~")):
-            raise ModelServerError(f"judge.server.model: want a folder of weights, found nothing at {path}")
+            raise ModelServerError(f"{self._role.server}.model: want a folder of weights, found nothing at {path}")
         return None
 
     def _identify(self) -> str:
@@ -131,9 +137,12 @@ class OwnServer:
         if config.served is not None:
             adapter = Path(config.adapters[config.served])
             if not adapter.is_dir():
-                raise ModelServerError(f"judge.server.adapters.{config.served}: {adapter} is no folder")
+                raise ModelServerError(f"{self._role.server}.adapters.{config.served}: {adapter} is no folder")
             told = f"{told}+{config.served}@{folder_digest(adapter)}"
         return told + telling_flags(config.flags)
+
+    def _why_ended(self, log: Path, status: int | None = None) -> str:
+        return why_ended(log, status, role=self._role)
 
     def _make_room(self) -> None:
         other = _living.get(self._lock)
@@ -150,7 +159,7 @@ class OwnServer:
     def _start(self) -> tuple[ServerProcess, Endpoint]:
         folder = self._folder() if self._config.model != EMBEDDED else None
         key = secrets.token_urlsafe(32)
-        seat = Seat(self._config.model, 0, key, self._lock.parent)
+        seat = Seat(self._config.model, 0, key, self._lock.parent, self._role)
         self._recipe(self._config, seat)  # says at once what is missing
         if self._config.model == EMBEDDED:
             folder = embedded_weights(self._cache, self._say)
@@ -191,14 +200,14 @@ class OwnServer:
         until = time.monotonic() + limit_s
         while not _serves(endpoint):
             if (status := process.status()) is not None:
-                why = why_ended(process.log, status) or f"exit status {status}, without a word"
+                why = self._why_ended(process.log, status) or f"exit status {status}, without a word"
                 raise ModelServerError(f"model server: {launch.program} did not start: {why}; its log: {process.log}")
             if time.monotonic() > until:
-                last = why_ended(process.log)
+                last = self._why_ended(process.log)
                 raise ModelServerError(
                     f"model server: {launch.program} did not answer within {limit_s:g} s; last it said: "
                     f"{last or 'nothing'}; its log: {process.log}; large weights need a longer "
-                    "judge.server.start_timeout_s"
+                    f"{self._role.server}.start_timeout_s"
                 )
             if self._closing.wait(_LOOK_AGAIN_S):
                 raise ModelServerError("model server: closed while it started")

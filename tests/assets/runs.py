@@ -9,12 +9,12 @@ import dagster as dg
 import orjson
 
 from assets.definitions import ASSETS
-from assets.resources import JudgeService, Workspace
+from assets.resources import JudgeService, PolicyService, Workspace
 from assets.settings import load_settings
 from tests.curating import json_lines, price_chat, put
 
 DAY = "2025-03-01"
-PARTITIONED = ("trajectories", "screened", "replayed", "judged", "prompts", "prompts_judged")
+PARTITIONED = ("trajectories", "screened", "replayed", "attempted", "judged", "prompts", "prompts_judged")
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
@@ -40,6 +40,7 @@ def materialise(
             resources={
                 "workspace": Workspace(data=str(data), config_path=None if config is None else str(config)),
                 "judge": JudgeService.of(load_settings()),
+                "policy": PolicyService.of(load_settings()),
             },
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},

@@ -126,7 +126,7 @@ def test_a_judge_that_is_not_there_is_one_line_and_no_calibration(ready: Toolwis
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
-        (["--day", "2024-01-01"], "no day of replayed in 2024-01-01"),
+        (["--day", "2024-01-01"], "no day of attempted in 2024-01-01"),
         (["--day", f"{DAY}..2025-03-01x"], "want YYYY-MM-DD"),
         (["--rubric", "images"], "'images' is not one of"),
         (["--labels", "nowhere.jsonl"], "'nowhere.jsonl' does not exist"),

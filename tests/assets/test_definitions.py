@@ -11,7 +11,8 @@ GRAPH = {
     "screened": {"trajectories"},
     "prompts": {"screened"},
     "replayed": {"screened"},
-    "judged": {"replayed"},
+    "attempted": {"replayed"},
+    "judged": {"attempted"},
     "prompts_judged": {"prompts"},
     "sft_set": {"judged"},
 }

@@ -11,10 +11,10 @@ from pipeline.curation.waiting import days_to_retry
 from pipeline.ledger import scan_decisions
 from pipeline.store import TableStore
 from tests.assets.runs import DAY, materialise
+from tests.assets.runs import PARTITIONED as STAGES
 from tests.curating import Toolwise, json_lines, land_records, price_chat, put
 from tests.fake_judge import MODEL, FakeJudge, Faults
 
-STAGES = ("trajectories", "screened", "replayed", "judged", "prompts", "prompts_judged")
 NUM_ROWS = 24
 
 

@@ -41,7 +41,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     _land_a_long_day(place.data)
     place.run(*CURATE)
     files = files_of(place.data)
-    assert len([name for name in files if name.startswith("tables/")]) == 11 * 2 + 6
+    assert len([name for name in files if name.startswith("tables/")]) == 13 * 2 + 7
     assert len([name for name in files if name.startswith("sets/sft/2025")]) == 4
     return files
 

@@ -125,7 +125,7 @@ def test_evidence_of_a_dropped_row_names_the_criterion_and_the_threshold(
     toolwise: Toolwise, tmp_path: Path, judge: FakeJudge
 ) -> None:
     file = put(tmp_path / "logs.jsonl", json_lines(record(number) for number in range(NUM_ROWS)))
-    toolwise.done("curate", file, "--day", DAY, "--until", "replayed")
+    toolwise.done("curate", file, "--day", DAY, "--until", "attempted")
     gold(toolwise.store, tmp_path / "gold.jsonl")
     toolwise.config('[judge]\nlabels = ["gold.jsonl"]\ncascade = false\n')
     toolwise.done("calibrate")

@@ -302,7 +302,17 @@ def test_the_search_finds_tables_that_were_not_removed(tmp_path: Path, monkeypat
     monkeypatch.setattr(TableStore, "remove", lambda *_: None)
     purging.purge(store, the_marked(store)[:1], "test")
     found = {path.split("/")[1] for path in held_in(tmp_path)}
-    assert found == {"desk", "prompts", "prompts_judged", "screened", "replayed", "judged", "trajectories", "sft"}
+    assert found == {
+        "desk",
+        "prompts",
+        "prompts_judged",
+        "screened",
+        "replayed",
+        "attempted",
+        "judged",
+        "trajectories",
+        "sft",
+    }
 
 
 def test_the_command_leaves_nothing_in_the_data_root_nor_in_dagsters_home(toolwise: Toolwise) -> None:

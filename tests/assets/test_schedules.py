@@ -175,7 +175,7 @@ def test_the_set_does_not_follow_a_day_that_failed_its_checks(tmp_path: Path, in
     store = TableStore(tmp_path)
     land_records(store, "2025-03-01", [price_chat(1, good) for good in range(4)])
     cursor = _requested(instance)[1]
-    assert materialise(tmp_path, *PARTITIONED[:4], day="2025-03-01", instance=instance).success
+    assert materialise(tmp_path, *PARTITIONED[:5], day="2025-03-01", instance=instance).success
     requested, cursor = _requested(instance, cursor)
     assert requested
     assert materialise(tmp_path, "sft_set", instance=instance).success
@@ -184,11 +184,11 @@ def test_the_set_does_not_follow_a_day_that_failed_its_checks(tmp_path: Path, in
     for row in bad:
         row["messages"] = row["messages"][:2]
     land_records(store, "2025-03-02", bad)
-    assert not materialise(tmp_path, *PARTITIONED[:4], day="2025-03-02", instance=instance).success
+    assert not materialise(tmp_path, *PARTITIONED[:5], day="2025-03-02", instance=instance).success
     requested, cursor = _requested(instance, cursor)
     assert not requested
     land_records(store, "2025-03-02", [price_chat(2, good) for good in range(80)])
-    assert materialise(tmp_path, *PARTITIONED[:4], day="2025-03-02", instance=instance).success
+    assert materialise(tmp_path, *PARTITIONED[:5], day="2025-03-02", instance=instance).success
     assert _requested(instance, cursor)[0]
 
 

@@ -194,7 +194,7 @@ def test_labels_of_rows_that_no_table_holds_are_counted_and_left_out(known: Tabl
     made = calibrated_from_cache(store, labelled(tmp_path / "gold.jsonl", gold(EVERY), strangers))
     assert made.counts.left_out == {"in no table of the days searched": 7}
     assert (made.counts.given, made.counts.used) == (NUM_ROWS + 7, NUM_ROWS)
-    with pytest.raises(LabelsError, match=f"replayed of {DAY} to {DAY} holds none of them"):
+    with pytest.raises(LabelsError, match=f"attempted of {DAY} to {DAY} holds none of them"):
         calibrated_from_cache(store, labelled(tmp_path / "strangers.jsonl", strangers))
 
 
@@ -232,9 +232,9 @@ def test_labels_given_to_another_meaning_are_left_out_and_to_another_wording_are
 def test_rows_put_out_before_the_judge_are_left_out(known: TableStore, tmp_path: Path) -> None:
     store = copy_of(known, tmp_path / "data")
     config = labelled(tmp_path / "gold.jsonl", gold(EVERY))
-    rows = store.scan("replayed", DAY).collect()
+    rows = store.scan("attempted", DAY).collect()
     out = pl.when(pl.col("raw_index") < 30).then(pl.lit("unexecutable", rows.schema["reason"])).alias("reason")
-    with store.writing("replayed", DAY) as writer:
+    with store.writing("attempted", DAY) as writer:
         writer.write_shard(rows.with_columns(out))
     made = calibrated_from_cache(store, config)
     assert made.counts.left_out == {"put out before the judge": 30}

@@ -57,3 +57,19 @@ def test_a_benchmark_that_is_not_there_is_named(tmp_path: Path) -> None:
     config = CurationConfig.from_toml(write(tmp_path, '[contamination.benchmarks]\nb = "gone.txt"\n'))
     with pytest.raises(ConfigError, match=re.escape(f"{tmp_path}/gone.txt: cannot be read")):
         config.content_hash()
+
+
+def test_folders_of_weights_lie_beside_the_file_and_names_of_models_stay_names(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    text = '[attempts.policy.server]\nmodel = "weights"\nadapters = { small = "lora" }\n'
+    config = CurationConfig.from_toml(write(tmp_path, text + '[judge.server]\nmodel = "org/name"\n'))
+    served = config.attempts.policy.server
+    assert served is not None
+    assert (served.model, served.adapters) == (f"{tmp_path}/weights", {"small": f"{tmp_path}/lora"})
+    assert config.judge.server.model == "org/name"
+    assert CurationConfig.from_toml(write(tmp_path, "")).attempts.policy.server is None
+
+
+def test_another_policy_or_number_of_attempts_is_another_configuration(tmp_path: Path) -> None:
+    texts = ("", "[attempts]\nnum_attempts = 4\n", '[attempts.policy]\nrevision = "2"\n')
+    assert len({CurationConfig.from_toml(write(tmp_path, text)).content_hash() for text in texts}) == 3

@@ -87,7 +87,7 @@ def test_two_runs_at_once_unpack_them_once_and_whole(tmp_path: Path) -> None:
     told = [line for run in runs for line in run.communicate()[0].splitlines()]
     assert told.count(str(folder)) == 2
     assert [line for line in told if line != str(folder)] == [
-        f"said unpacking the embedded judge's weights into {folder}, once on this machine"
+        f"said unpacking the embedded model's weights into {folder}, once on this machine"
     ]
     assert sorted(path.name for path in folder.parent.iterdir()) == [f".{folder.name}.lock", folder.name]
 

@@ -121,8 +121,8 @@ def test_flags_that_cannot_be_are_refused_with_the_configuration(flags: dict[str
 def test_who_is_asked_must_be_served() -> None:
     with pytest.raises(ValidationError, match=r"want one of the adapters \['a'\], found 'b'"):
         ServerConfig(adapters={"a": "x"}, served="b")
-    with pytest.raises(ValidationError, match="no adapter may be called judge"):
-        ServerConfig(adapters={"judge": "x"})
+    with pytest.raises(ValidationError, match="no adapter may be called served"):
+        ServerConfig(adapters={"served": "x"})
 
 
 @pytest.mark.parametrize(

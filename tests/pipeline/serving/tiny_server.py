@@ -20,7 +20,7 @@ class Handler(BaseHTTPRequestHandler):
         elif self.headers["Authorization"] != f"Bearer {os.environ['TINY_KEY']}":
             self.tell(401, {})
         else:
-            self.tell(200, {"data": [{"id": "another" if "another" in sys.argv else "judge"}]})
+            self.tell(200, {"data": [{"id": "another" if "another" in sys.argv else "served"}]})
 
     def do_POST(self) -> None:
         """Die."""

@@ -15,7 +15,10 @@ from pipeline.frames import EVIDENCE_DTYPE
 from pipeline.judging.config import JudgeConfig
 from pipeline.reasons import Reason
 from pipeline.replay.config import ReplayConfig
-from pipeline.schema import JUDGED, REPLAYS, VERDICTS
+from pipeline.rollouts.config import AttemptsConfig
+from pipeline.rollouts.necessity import MEASURED
+from pipeline.schema import ATTEMPTS, JUDGED, REPLAYS, VERDICTS
+from pipeline.stages.attempted import mark_attempted
 from pipeline.stages.contamination import mark_contaminated
 from pipeline.stages.duplicates import mark_duplicate, mark_near_duplicate
 from pipeline.stages.empty import mark_empty
@@ -54,6 +57,7 @@ GATES: list[tuple[str, Gate]] = [
     ("contaminated", lambda lf: mark_contaminated(lf, NGRAMS)),
     ("duplicate", lambda lf: mark_duplicate(lf, MATCHED)),
     ("replayed", lambda lf: mark_replayed(lf, REPLAYED_CALLS, ReplayConfig(nondeterministic="review"))),
+    ("attempted", lambda lf: mark_some_attempted(lf)),
     ("broken_images", lambda lf: mark_broken_images(lf, pl.LazyFrame({"subject_id": ["t1"], "fault": ["truncated"]}))),
     ("judged", lambda lf: mark_some_judged(lf)),
     ("near_duplicate", lambda lf: mark_near_duplicate(lf, MATCHED)),
@@ -66,6 +70,13 @@ REPLAYED_CALLS = pl.LazyFrame(
         for name in ("t0", "t1")[: 3 - k]
     ],
     schema=REPLAYS,
+)
+ANSWERED = pl.LazyFrame(
+    [
+        {"task_id": "task", "attempt_index": 0, "answer": "42", "is_correct": True},
+        {"task_id": "other", "attempt_index": 0, "failure": "HTTP 500"},
+    ],
+    schema=ATTEMPTS,
 )
 SAID = pl.LazyFrame(
     [
@@ -82,6 +93,14 @@ def mark_some_judged(lf: pl.LazyFrame) -> pl.LazyFrame:
     reasons = {"grounded": Reason.UNGROUNDED}
     marked = mark_judged(rows, SAID, reasons, JudgeConfig(), threshold=0.9, is_calibrated=True)
     return marked.drop("acceptance", "decided_by")
+
+
+def mark_some_attempted(lf: pl.LazyFrame) -> pl.LazyFrame:
+    """The gate over rows of a task that is solved without tools, of one of which nobody knows yet, and of others."""
+    by_id = {"t0": "task", "t1": "other"}
+    rows = lf.with_columns(_task="task_id", task_id=pl.col("trajectory_id").replace_strict(by_id, default=None))
+    marked = mark_attempted(rows, ANSWERED, AttemptsConfig(num_attempts=1))
+    return marked.with_columns(task_id="_task").drop("_task", *MEASURED)
 
 
 MATCHED = pl.DataFrame(

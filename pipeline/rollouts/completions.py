@@ -1,0 +1,69 @@
+"""A model behind /v1/completions, tokens in and tokens out: vLLM 0.25 to 0.31."""
+
+import asyncio
+from functools import partial
+from typing import Any
+
+from pipeline.rollouts.config import PolicyConfig, Sampling
+from pipeline.rollouts.policy_requests import PolicyClient
+from pipeline.rollouts.rollout import Completion
+from pipeline.serving.endpoint import Endpoint
+
+
+class CompletionsModel:
+    """A TokenModel that asks a server; connections belong to the event loop that asks."""
+
+    def __init__(
+        self, endpoint: Endpoint, config: PolicyConfig, identity: str, *, stop_ids: frozenset[int] = frozenset()
+    ) -> None:
+        """`stop_ids` end a generation, as its last token, beside the model's own end of sequence."""
+        self._endpoint = endpoint
+        self._config = config
+        self._identity = identity
+        self._stop_ids = sorted(stop_ids)
+        self._held: tuple[asyncio.AbstractEventLoop, PolicyClient] | None = None
+        self.num_requests = 0
+        """Requests made over connections that are closed."""
+
+    @property
+    def identity(self) -> str:
+        """Names the weights."""
+        return self._identity
+
+    async def sample(self, prompt_ids: list[int], sampling: Sampling, *, max_new_tokens: int) -> Completion:
+        """What the model generates after the prompt. Raises PolicyRequestError, PolicyDownError."""
+        body = {
+            "model": self._endpoint.model,
+            "prompt": prompt_ids,
+            "max_tokens": max_new_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "logprobs": 0,  # of the sampled token alone, at temperature 1
+            "return_token_ids": True,
+            "stop_token_ids": self._stop_ids,
+            "skip_special_tokens": False,
+        }
+        return await self._client().ask("completions", body, partial(_completion, max_new_tokens=max_new_tokens))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._held is not None:
+            await self._held[1].close()
+            self.num_requests += self._held[1].num_requests
+            self._held = None
+
+    def _client(self) -> PolicyClient:
+        loop = asyncio.get_running_loop()
+        if self._held is None or self._held[0] is not loop:
+            self._held = (loop, PolicyClient(self._endpoint, self._config))
+        return self._held[1]
+
+
+def _completion(reply: Any, *, max_new_tokens: int) -> Completion:
+    """The completion in a reply. Raises ValueError, KeyError or TypeError if it holds none, or no tokens."""
+    [choice] = reply["choices"]
+    ids, logprobs = choice["token_ids"], choice["logprobs"]["token_logprobs"]
+    if len(ids) != len(logprobs) or not 0 < len(ids) <= max_new_tokens:
+        raise ValueError("want as many log-probabilities as tokens, and no more than were asked for")
+    # A log-probability of minus infinity is null in JSON: no token that was sampled can have it.
+    return Completion(tuple(map(int, ids)), tuple(map(float, logprobs)), choice["finish_reason"] == "length")

@@ -1,0 +1,1 @@
+"""Policies in process: a torch model that answers many dialogues at a time."""
