@@ -127,6 +127,11 @@ def rolled(policy: Policy, tasks: list[WorldTask], num_rollouts: int) -> pl.Data
         store.close()
 
 
+def serving(agent: Path) -> ServerConfig:
+    """How the agent is served: as exact as in process."""
+    return ServerConfig(model=str(agent), max_model_len=512, flags={"dtype": "float32", "max-num-seqs": CONCURRENCY})
+
+
 @contextmanager
 def _in_process(agent: Path, _cache: Path) -> Iterator[Policy]:
     yield torch_policy(agent)
@@ -134,9 +139,8 @@ def _in_process(agent: Path, _cache: Path) -> Iterator[Policy]:
 
 @contextmanager
 def _served(agent: Path, cache: Path) -> Iterator[Policy]:
-    config = ServerConfig(model=str(agent), max_model_len=512, flags={"dtype": "float32", "max-num-seqs": 64})
     with tempfile.TemporaryDirectory(prefix="toolwise-world-") as logs:
-        server = OwnServer(config, cache=cache, logs=Path(logs), say=print)
+        server = OwnServer(serving(agent), cache=cache, logs=Path(logs), say=print)
         try:
             yield served_policy(server.endpoint(), agent)
         finally:

@@ -62,14 +62,13 @@ def add_necessity(tasks: pl.LazyFrame, k: int) -> pl.LazyFrame:
     half = z / (1 + z * z / num) * (share * (1 - share) / num + z * z / (4 * num * num)).sqrt()
     low = pl.when(right == 0).then(0.0).otherwise((centre - half).clip(0, 1))
     high = pl.when(right == num).then(1.0).otherwise((centre + half).clip(0, 1))
-    # C(n - c, k) / C(n, k) as the product over j < k of (n - c - j) / (n - j), 0 once a factor is
-    none_right = pl.lit(1.0)
-    for j in range(k):
-        none_right = none_right * ((num - right - j).clip(0) / (num - j))
+    at_k = pl.struct("num_direct", "num_direct_correct").map_batches(
+        lambda counts: _at_k(counts, k), return_dtype=pl.Float64, is_elementwise=True
+    )
     measured = {
         "num_direct": pl.col("num_direct"),
         "num_direct_correct": pl.col("num_direct_correct"),
-        "direct_pass_at_k": pl.when(num >= k).then(1 - none_right),
+        "direct_pass_at_k": at_k,
         "necessity": 1 - share,
         "necessity_low": 1 - high,
         "necessity_high": 1 - low,
@@ -77,3 +76,13 @@ def add_necessity(tasks: pl.LazyFrame, k: int) -> pl.LazyFrame:
     return tasks.with_columns(
         pl.when(graded).then(each).cast(ATTEMPTED[name]).alias(name) for name, each in measured.items()
     )
+
+
+def _at_k(counts: pl.Series, k: int) -> pl.Series:
+    """`pass_at_k` of each pair; Python sees every pair of counts once, and there are few."""
+    pairs = counts.struct.unnest()
+    unique = pairs.drop_nulls().unique()
+    told = unique.with_columns(
+        pl.Series("told", [pass_at_k(num, right, k) for num, right in unique.iter_rows()], dtype=pl.Float64)
+    )
+    return pairs.join(told, on=pairs.columns, how="left", maintain_order="left")["told"].alias(counts.name)
