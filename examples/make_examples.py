@@ -16,6 +16,7 @@ from examples.shapes_json import otlp
 from examples.sources import SOURCES, Source, entries
 from examples.special import DAYS, Copies
 from examples.stream import write_stream
+from examples.world_traces import add_world
 
 FILES = {
     "harbour_desk": ("chat.jsonl", "chat.jsonl.zst", "chat.jsonl"),
@@ -50,6 +51,7 @@ def build(seed: int) -> Corpus:
     special.add_answers_apart(corpus, pool)
     special.add_prompts(corpus, pool)
     special.add_attic(corpus, pool)
+    add_world(corpus)
     return corpus
 
 
