@@ -35,6 +35,10 @@ bench: install      ## the benchmarks, rewriting their committed results
 	$(PY) -m benchmarks.promise
 	$(PY) -m benchmarks.judge_throughput
 	$(PY) -m benchmarks.injection
+	$(PY) -m benchmarks.world_agent
+	$(PY) -m benchmarks.necessity_truth
+	$(PY) -m benchmarks.rollout_throughput
+	$(PY) -m benchmarks.torch_sampling
 
 lock: install       ## pin every version again
 	scripts/lock --upgrade

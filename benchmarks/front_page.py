@@ -1,7 +1,8 @@
 """The funnel table in the README's first screen, from a run over the sample traces.
 
-Run: `python -m benchmarks.front_page`, some minutes: it starts the embedded judge. One test curates the samples anew
-and holds the README to every stage that asks no model, another runs the demo and holds it to those that do.
+Run: `python -m benchmarks.front_page`, some minutes: it starts the policy and the embedded judge. One test curates the
+samples anew and holds the README to every stage that asks no model, another runs the demo and holds it to those that
+do.
 """
 
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 from assets.settings import HOME
 from pipeline.config import CurationConfig
 from pipeline.curation.attempted import write_attempted
+from pipeline.curation.attempting import PolicyPlace, open_attempts
 from pipeline.curation.funnel import funnel_of
 from pipeline.curation.judged import write_judged
 from pipeline.curation.judging import JudgePlace, open_judge
@@ -22,17 +24,15 @@ from pipeline.curation.trajectories import write_trajectories
 from pipeline.export.card import funnel_table
 from pipeline.judging.judge import Judge
 from pipeline.landing.zone import land, landed_days
+from pipeline.rollouts.attempts import Attempts
 from pipeline.store import TableStore
 
 BEGIN = "<!-- funnel:begin (written by `python -m benchmarks.front_page`, held by a test) -->"
 END = "<!-- funnel:end -->"
 
 
-def curate_samples(store: TableStore, judge: Judge | None) -> None:
-    """Curate the sample traces under the demo's configuration; without a judge every row passes the judged stages.
-
-    No policy attempts them: what a tool is needed for depends on the policy that is trained.
-    """
+def curate_samples(store: TableStore, judge: Judge | None, attempts: Attempts | None) -> None:
+    """Curate the sample traces under the demo's configuration; a stage that has nobody to ask passes every row."""
     config = demo_config()
     shaped = landed_days([HOME / "examples" / "traces"]) or []
     for source, day, folder in shaped:
@@ -41,7 +41,7 @@ def curate_samples(store: TableStore, judge: Judge | None) -> None:
         write_trajectories(store, day, config)
         write_screened(store, day, config)
         write_replayed(store, day, config)
-        write_attempted(store, day, config, attempts=None)
+        write_attempted(store, day, config, attempts=attempts)
         write_judged(store, day, config, judge=judge)
         write_prompts(store, day, config)
         write_prompts_judged(store, day, config, judge=judge)
@@ -69,11 +69,16 @@ def with_block(readme: str, text: str) -> str:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="toolwise-readme-") as folder:
-        path, store, config = HOME / "README.md", TableStore(Path(folder)), demo_config().judge
-        server = JudgePlace(cache=HOME / ".cache", logs=Path(folder) / "logs").server(config, print)
+        path, store, config = HOME / "README.md", TableStore(Path(folder)), demo_config()
+        cache, logs = HOME / ".cache", Path(folder) / "logs"
+        policy = PolicyPlace(cache, logs).server(config.attempts.policy, print)
+        server = JudgePlace(cache, logs).server(config.judge, print)
+        if policy is None:
+            raise ValueError("examples/toolwise.toml: want attempts.policy.server, found none")
         try:
-            with open_judge(store, config, server) as judge:
-                curate_samples(store, judge)
+            with open_judge(store, config.judge, server) as judge, open_attempts(store, config, policy) as attempts:
+                curate_samples(store, judge, attempts)
         finally:
+            policy.close()
             server.close()
         path.write_text(with_block(path.read_text(), block(store)))

@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ import orjson
 import polars as pl
 
 from benchmarks.curation import machine
+from benchmarks.offline import Offline
 from benchmarks.processes import ROOT
 from benchmarks.replay_agreement import screened_rows
 from pipeline.judging.config import JudgeConfig
@@ -42,7 +42,7 @@ from pipeline.serving.endpoint import Endpoint
 from pipeline.serving.metrics import read_metrics
 from pipeline.serving.own import OwnServer
 from pipeline.serving.probing import root_of
-from pipeline.serving.recipe import Seat, serving_wheel, vllm_launch
+from pipeline.serving.recipe import serving_wheel
 
 RESULT = Path(__file__).with_name("judge_throughput.json")
 PROMPTS, ROUNDS, CONCURRENCY = 128, 5, 64
@@ -50,6 +50,12 @@ LEAST_RATIO = 0.95
 """Of our requests per second to the bare generator's."""
 LEAST_HIT_SHARE = 0.85
 """Of the rubric tokens that questions share, found in the server's prefix cache."""
+_ASKED = {
+    "engine": {"max_model_len": 4096, "enforce_eager": True, "block_size": 32},
+    "sampling": {"temperature": 0, "max_tokens": 8, "logprobs": 20},
+    "choice": ["yes", "no"],
+}
+"""Of the offline engine: as the judge asks, and as our server is started."""
 _SERVER = ServerConfig(env={"VLLM_SERVER_DEV_MODE": "1"})  # lets prefixes be forgotten
 
 
@@ -83,7 +89,8 @@ def measure(num_prompts: int, rounds: int, cache: Path) -> dict[str, Any]:
             tokens = tokenized(endpoint, questions)
             some = [request_body(endpoint, question) for question in questions[:CONCURRENCY]]
             asyncio.run(flood(endpoint, some, CONCURRENCY))  # the first requests compile the constraint
-            with Offline(embedded_weights(cache, print), questions, Path(folder)) as offline:
+            prompts = [question.messages for question in questions]
+            with Offline(embedded_weights(cache, print), _SERVER, prompts, _ASKED, Path(folder)) as offline:
                 taken = [_round(number, server, questions, offline) for number in range(rounds)]
         finally:
             server.close()
@@ -137,7 +144,7 @@ def sample_questions(count: int) -> list[Question]:
     return [question for some in chosen for question in some]
 
 
-def _round(number: int, server: OwnServer, questions: list[Question], offline: "Offline") -> dict[str, float]:
+def _round(number: int, server: OwnServer, questions: list[Question], offline: Offline) -> dict[str, float]:
     """Seconds of each side over the same prompts, and what the prefix cache found for ours."""
     endpoint = server.endpoint()
     bodies = [request_body(endpoint, question) for question in questions]
@@ -246,50 +253,6 @@ def prefix_share(criteria: Sequence[str], tokens: Sequence[list[int]], taken: li
 def num_common(one: Sequence[int], other: Sequence[int]) -> int:
     """Tokens that both begin with."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
-
-
-class Offline:
-    """vLLM's offline engine in a process of its own, with the flags of our server."""
-
-    def __init__(self, model: Path, questions: Sequence[Question], folder: Path) -> None:
-        requests, self._log = folder / "requests.json", folder / "offline.log"
-        requests.write_bytes(orjson.dumps([question.messages for question in questions]))
-        launched = vllm_launch(_SERVER, Seat(str(model), 1, "none", folder)).environment
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.offline_engine", str(model), str(requests)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                cwd=ROOT,
-                env=os.environ | launched,
-                text=True,
-            )
-
-    def __enter__(self) -> "Offline":
-        self._line()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            self._process.communicate(timeout=60)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.communicate()
-
-    def seconds(self) -> float:
-        """How long all prompts take."""
-        if self._process.stdin is None:
-            raise RuntimeError("its ends are pipes")
-        self._process.stdin.write("again\n")
-        self._process.stdin.flush()
-        return float(self._line())
-
-    def _line(self) -> str:
-        line = "" if self._process.stdout is None else self._process.stdout.readline()
-        if not line:
-            raise ValueError(f"benchmark: the offline engine ended: {self._log.read_text(errors='replace')[-2000:]}")
-        return line
 
 
 if __name__ == "__main__":

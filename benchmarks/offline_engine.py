@@ -1,8 +1,9 @@
 """vLLM's offline engine over chat prompts, without a server: `python -m benchmarks.offline_engine MODEL REQUESTS`.
 
-REQUESTS is a JSON file: a list of messages a prompt, asked as the judge asks them. The process says `ready` once the
-model is loaded; for each line it then reads it forgets every prefix, answers all prompts and prints the seconds that
-took, until its input closes. Only this benchmark imports vllm.
+REQUESTS is a JSON file: `prompts`, a list of messages each; `engine` and `sampling`, keyword arguments of LLM and
+SamplingParams; `choice`, what a reply is held to, or null. The process says `ready` once the model is loaded; for each
+line it then reads it forgets every prefix, answers all prompts and prints the seconds that took, until its input
+closes. Only this benchmark imports vllm.
 """
 
 import contextlib
@@ -17,16 +18,17 @@ import orjson
 def main() -> None:
     """Load, then measure as often as asked."""
     model, requests = sys.argv[1:]
-    prompts = orjson.loads(Path(requests).read_bytes())
+    told_of = orjson.loads(Path(requests).read_bytes())
+    prompts, choice = told_of["prompts"], told_of["choice"]
     told = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # vLLM and its processes print, too
     from vllm import LLM, SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 
-    llm = LLM(model, max_model_len=4096, enforce_eager=True, block_size=32, disable_log_stats=True)
-    asked = SamplingParams(
-        temperature=0, max_tokens=8, logprobs=20, structured_outputs=StructuredOutputsParams(choice=["yes", "no"])
-    )
+    llm = LLM(model, disable_log_stats=True, **told_of["engine"])
+    asked = SamplingParams(**told_of["sampling"])
+    if choice is not None:
+        asked.structured_outputs = StructuredOutputsParams(choice=choice)
     llm.chat(prompts[:8], asked, use_tqdm=False)
     print("ready", file=told, flush=True)
     for _ in sys.stdin:
@@ -34,8 +36,8 @@ def main() -> None:
         begun = time.perf_counter()
         replies = llm.chat(prompts, asked, use_tqdm=False)
         taken = time.perf_counter() - begun
-        if {reply.outputs[0].text for reply in replies} - {"yes", "no"}:
-            raise ValueError("benchmark: the engine did not answer with yes or no")
+        if choice is not None and {reply.outputs[0].text for reply in replies} - set(choice):
+            raise ValueError(f"benchmark: the engine did not answer with one of {choice}")
         print(taken, file=told, flush=True)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from benchmarks import injection_summary, judge_tables, promise
+from benchmarks import injection_summary, judge_tables, necessity_truth, promise, world_agent
 
 HERE = Path(__file__).parent
 
@@ -28,6 +28,12 @@ def readme() -> str:
             *_sandbox(sandbox),
             "",
             *_judge_throughput(throughput),
+            "",
+            *_world_agent(orjson.loads((HERE / "world_agent.json").read_bytes())),
+            "",
+            *_necessity(orjson.loads((HERE / "necessity_truth.json").read_bytes())),
+            "",
+            *_rollout_throughput(orjson.loads((HERE / "rollout_throughput.json").read_bytes())),
             "",
             *_promise(orjson.loads(promise.RESULT.read_bytes())),
             "",
@@ -197,6 +203,62 @@ def _promise(result: dict[str, Any]) -> list[str]:
         "",
         *promise.table(result),
     ]
+
+
+def _world_agent(result: dict[str, Any]) -> list[str]:
+    """The section on the over-calling agent."""
+    sides = result["sides"]
+    return [
+        "## world_agent: the over-calling agent, by kind of task",
+        "",
+        f"`{result['command']}`: {result['tasks_a_kind']} tasks of each kind, {result['rollouts_a_task']} rollouts a "
+        f"task, {sides['vllm']['rollouts']:,} a sampler, with the world's real tools; {result['date']}, "
+        f"{result['machine']['cores']} cores of {result['machine']['cpu']}. vLLM on CPU took "
+        f"{sides['vllm']['wall_s']:.0f} s, torch in process {sides['torch']['wall_s']:.0f} s. Intervals at 95 % over "
+        f"tasks. The two samplers lie at most {result['largest_z']} standard errors apart in any figure.",
+        "",
+        *world_agent.table(result),
+    ]
+
+
+def _necessity(result: dict[str, Any]) -> list[str]:
+    """The section on tool_unnecessary against the truth."""
+    return [
+        "## necessity_truth: what eight attempts say, against sixty-four others",
+        "",
+        f"`{result['command']}`: the truth is {result['truth_attempts']} attempts in process, at least 80 % or at most "
+        f"20 % right; the verdict {result['attempts']} others, by `Attempts` on a vLLM server and the stage's gate; "
+        f"{result['date']}. Against the kind that the world knows, the 64 attempts say otherwise of "
+        f"{len(result['truth_differs_from_kind'])} tasks.",
+        "",
+        *necessity_truth.table(result),
+    ]
+
+
+def _rollout_throughput(result: dict[str, Any]) -> list[str]:
+    """The section on what sampling costs."""
+    per_s, ratios, by_round = result["per_s"], result["ratios"], result["ratios_by_round"]
+    lines = [
+        "## rollout_throughput: what our sampling costs",
+        "",
+        f"`{result['command']}`: {result['prompts']} single-turn prompts, {result['concurrency']} in flight, "
+        f"{result['model']} on a vLLM server on the same {result['machine']['cores']} cores of "
+        f"{result['machine']['cpu']}, {result['rounds']} rounds, {result['date']}, "
+        f"load {result['load_before']} before.",
+        "",
+        "| side | prompts a second | held against | ratio, median | by round |",
+        "|---|---:|---|---:|---|",
+    ]
+    for name, ours, other in (
+        (f"attempts, {result['answers_a_prompt']} answers each", "attempts", "bare_attempts"),
+        ("rollouts, tokens in and out", "rollouts", "bare_rollouts"),
+        (f"attempts, {result['answers_a_prompt']} answers each", "attempts", "offline"),
+    ):
+        key = "attempts_offline" if other == "offline" else ours
+        rounds = ", ".join(f"{each:.2f}" for each in by_round[key])
+        peer = "vLLM's offline engine" if other == "offline" else "aiohttp, prepared bytes"
+        lines.append(f"| {name} | {per_s[ours]:.1f} | {peer}: {per_s[other]:.1f} | {ratios[key]:.3f} | {rounds} |")
+    return lines
 
 
 if __name__ == "__main__":

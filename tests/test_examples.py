@@ -192,7 +192,10 @@ def test_the_demo_configuration_is_valid_and_names_the_benchmark() -> None:
         "skip": ["answerable", "verifiable", "well_posed"],
     }
     benchmarks = {"islands": str(EXAMPLES / "benchmark.jsonl")}
-    assert config == CurationConfig.model_validate({"contamination": {"benchmarks": benchmarks}, "judge": judge})
+    server = {"model": str(EXAMPLES / "world_agent"), "max_model_len": 512, "flags": {"dtype": "float32"}}
+    attempts = {"instruction": "", "sampling": {"max_new_tokens": 64}, "policy": {"server": server}}
+    said = {"contamination": {"benchmarks": benchmarks}, "judge": judge, "attempts": attempts}
+    assert config == CurationConfig.model_validate(said)
 
 
 def test_the_stream_has_its_shares_of_copies_and_faults(tmp_path: Path) -> None:

@@ -18,9 +18,10 @@ from pipeline.judging.asking import ChatClient
 from pipeline.judging.config import JudgeConfig
 from pipeline.judging.loop_thread import LoopThread
 from pipeline.judging.questions import Question, Reply
-from pipeline.judging.retrying import Asker, Watch
+from pipeline.judging.retrying import Asker
 from pipeline.judging.verdict_cache import VerdictCache
 from pipeline.serving.endpoint import Endpoint, ModelServer
+from pipeline.serving.requests import Watch
 
 _TELL_S = 10.0
 _NOT_ASKED = "not asked: the judge is down"
@@ -201,7 +202,7 @@ class Judge:
             self._connection = None
         if self._connection is None:
             client = ChatClient(endpoint, self._config)
-            watch = Watch(client, endpoint, self._config)
+            watch = Watch(client, self._config)
             self._connection = _Connection(endpoint, client, watch, Asker(client, watch, self._config))
         return self._connection
 

@@ -68,6 +68,11 @@ class TokenPolicy:
         """Names the weights, the protocol and the template."""
         return f"{self._model.identity} {self._format.identity}"
 
+    @property
+    def stop_ids(self) -> list[int]:
+        """Tokens that end a turn, in order."""
+        return sorted(self._format.stop_ids)
+
     def begin(self, task: Task) -> TokenDialogue:
         """A dialogue that stands before its first generation. Raises PolicyRequestError if it cannot be rendered."""
         return TokenDialogue(self._model, self._format, task)

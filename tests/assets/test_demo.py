@@ -1,8 +1,8 @@
 """`toolwise demo` from end to end, with the real embedded judge: vLLM on this machine's processor or GPU."""
 
 import re
-from pathlib import Path
 
+import polars as pl
 import pytest
 
 from pipeline.curation.funnel import funnel_of
@@ -13,6 +13,8 @@ from tests.assets.children import CHECKOUT, TOOLWISE, Place
 TIMEOUT_S = 1500
 SCORE_NOISE_ROWS = 4
 """vLLM's scores change by up to 0.03 with what else is in the batch: so many rows may fall beyond the threshold."""
+DRAWN_ROWS = 8
+"""Attempts are drawn: of fifty-odd tasks that the policy solves in 97 % of them, so many may miss seven in eight."""
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +36,26 @@ def test_the_judged_stages_end_as_the_readme_says(place: Place, stage: str) -> N
     store = TableStore(place.data)
     counts = funnel_of(store, store.days("judged"))[stage]
     rows_in, kept = readme_counts(stage)
-    assert sum(counts.values()) == rows_in
-    assert counts["keep"] == pytest.approx(kept, abs=SCORE_NOISE_ROWS)
+    noise = DRAWN_ROWS if stage == "judged" else 0
+    assert sum(counts.values()) == pytest.approx(rows_in, abs=noise)
+    assert counts["keep"] == pytest.approx(kept, abs=SCORE_NOISE_ROWS + noise)
     assert "judge_failed" not in counts
+
+
+def test_the_policy_puts_out_the_calls_it_did_not_need_and_no_others(place: Place) -> None:
+    store = TableStore(place.data)
+    counts = funnel_of(store, store.days("attempted"))["attempted"]
+    rows_in, kept = readme_counts("attempted")
+    assert sum(counts.values()) == rows_in
+    assert set(counts) == {"keep", "tool_unnecessary"}
+    assert counts["keep"] == pytest.approx(kept, abs=DRAWN_ROWS)
+    held = store.scan_days("attempted", store.days("attempted"))
+    assert held is not None
+    rows = held.with_columns(kind=pl.col("metadata").str.json_path_match("$.rollout.kind")).collect()
+    out = rows.filter(pl.col("reason").cast(pl.String) == "tool_unnecessary")
+    assert set(out["kind"]) == {"known_fact", "easy_sum"}
+    free = rows.filter(pl.col("kind").is_in(["known_fact", "easy_sum"]) & (pl.col("num_tool_calls") > 0))
+    assert out.height >= 0.8 * free.filter("success").height
 
 
 def test_the_model_was_really_asked_and_its_weights_are_named(place: Place) -> None:
@@ -56,7 +75,7 @@ def test_the_set_promises_what_its_labels_support(place: Place) -> None:
     assert read_manifest(folder)["promise"].startswith("Promised: at least 95% of these rows are right")
 
 
-def test_no_server_is_left_and_a_rerun_starts_none(place: Path) -> None:
+def test_no_server_is_left_and_a_rerun_starts_none(place: Place) -> None:
     logs = sorted((place.data / "state" / "logs").iterdir())
     assert "0 B" not in place.run(*TOOLWISE, "demo", timeout_s=TIMEOUT_S)
     assert sorted((place.data / "state" / "logs").iterdir()) == logs

@@ -10,6 +10,7 @@ import pytest
 from assets.cli.doctor import _environments
 from assets.settings import load_settings
 from pipeline.replay.sandbox.command import candidates
+from tests.assets.answering import MODEL, FakePolicy
 from tests.curating import json_lines, put
 from tests.pipeline.replay.environments.sample_http_server import serve
 
@@ -37,8 +38,11 @@ def test_the_doctor_says_why_no_sandbox_starts_and_what_mends_it(tmp_path: Path)
     assert asked.returncode == 1
 
 
-def test_the_demo_goes_on_without_replay_and_says_so(tmp_path: Path) -> None:
-    shown = toolwise(tmp_path, "demo")
+def test_the_demo_goes_on_without_replay_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakePolicy(lambda _prompt: "Answer: nobody knows") as policy:
+        monkeypatch.setenv("TOOLWISE_POLICY_BASE_URL", policy.base_url)
+        monkeypatch.setenv("TOOLWISE_POLICY_MODEL", MODEL)
+        shown = toolwise(tmp_path, "demo")
     assert shown.returncode == 0, shown.stderr
     assert "no tool call is made again in this demo: untrusted code cannot be isolated here" in shown.stdout
     verdicts = pl.scan_parquet(tmp_path / "data" / "tables" / "replays" / "*" / "*.parquet").select("verdict").collect()

@@ -175,7 +175,7 @@ def test_a_server_that_says_when_to_come_back_is_heeded(asked_for: str, least_s:
 
 
 def test_a_wait_of_days_is_not_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.judging.retrying._LONGEST_WAIT_S", 0.2)
+    monkeypatch.setattr("pipeline.serving.requests._LONGEST_WAIT_S", 0.2)
     faults = _Once(1.0, [Fault.BUSY], retry_after="Wed, 21 Oct 2099 07:28:00 GMT")
     with FakeJudge(faults=faults) as server, Judge(server.server(), HASTY) as judge:
         begun = time.monotonic()
