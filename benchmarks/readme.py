@@ -33,7 +33,9 @@ def readme() -> str:
             "",
             *_necessity(orjson.loads((HERE / "necessity_truth.json").read_bytes())),
             "",
-            *_rollout_throughput(orjson.loads((HERE / "rollout_throughput.json").read_bytes())),
+            *_rollout_throughput(
+                *(orjson.loads((HERE / f"rollout_throughput{end}.json").read_bytes()) for end in ("", "_tiny"))
+            ),
             "",
             *_promise(orjson.loads(promise.RESULT.read_bytes())),
             "",
@@ -235,12 +237,23 @@ def _necessity(result: dict[str, Any]) -> list[str]:
     ]
 
 
-def _rollout_throughput(result: dict[str, Any]) -> list[str]:
-    """The section on what sampling costs."""
-    per_s, ratios, by_round = result["per_s"], result["ratios"], result["ratios_by_round"]
-    lines = [
+def _rollout_throughput(result: dict[str, Any], tiny: dict[str, Any]) -> list[str]:
+    """The section on what sampling costs, with a model for which that counts and with one for which it does not."""
+    return [
         "## rollout_throughput: what our sampling costs",
         "",
+        *_throughput(result),
+        "",
+        "The same with a model of 0.87 million parameters, whose server spends its time on requests and not on tokens, "
+        "and shares its two cores with whoever asks: here our own cost per request shows, and the limit does not hold.",
+        "",
+        *_throughput(tiny),
+    ]
+
+
+def _throughput(result: dict[str, Any]) -> list[str]:
+    per_s, ratios, by_round = result["per_s"], result["ratios"], result["ratios_by_round"]
+    lines = [
         f"`{result['command']}`: {result['prompts']} single-turn prompts, {result['concurrency']} in flight, "
         f"{result['model']} on a vLLM server on the same {result['machine']['cores']} cores of "
         f"{result['machine']['cpu']}, {result['rounds']} rounds, {result['date']}, "

@@ -1,10 +1,11 @@
 """What our sampling costs: beside a bare load generator on the same server, and beside vLLM's offline engine.
 
-Run: `python -m benchmarks.rollout_throughput [--agent FOLDER] [--prompts N] [--rounds N] [--out FILE]`. One vLLM server
-of our own with the world's agent. Every round asks it the same single-turn prompts twice each way, as fast as 64
-requests in flight allow, who comes first changing with the round: attempts (chat completions of eight answers each, by
-`Attempts` with its cache) and rollouts (completions of tokens, by `RolloutEngine`), each beside aiohttp with prepared
-bytes; then the offline engine draws the attempts. Medians go to the JSON file. Exit status 1 if a limit does not hold.
+Run: `python -m benchmarks.rollout_throughput [--model FOLDER] [--prompts N] [--rounds N] [--out FILE]`. One vLLM server
+of our own with SmolLM2-135M, or another model. Every round asks it the same single-turn prompts twice each way, as fast
+as 64 requests in flight allow, who comes first changing with the round: attempts (chat completions of eight answers
+each, by `Attempts` with its cache) and rollouts (completions of tokens, by `RolloutEngine`), each beside aiohttp with
+prepared bytes; then the offline engine draws the attempts. Medians go to the JSON file. Exit status 1 if a limit does
+not hold.
 """
 
 import argparse
@@ -35,15 +36,15 @@ from pipeline.rollouts.attempts import Attempts
 from pipeline.rollouts.config import AttemptsConfig, PolicyConfig, Sampling
 from pipeline.rollouts.engine import RolloutEngine
 from pipeline.rollouts.rollout import End
+from pipeline.serving.embedded import embedded_weights
 from pipeline.serving.endpoint import Endpoint
 from pipeline.serving.own import OwnServer
 from pipeline.serving.recipe import serving_wheel
 from training.sampling.policies import served_policy
-from training.world.build import AGENT
 from training.world.tasks import WorldTask
 
 RESULT = Path(__file__).with_name("rollout_throughput.json")
-PROMPTS, ROUNDS, CONCURRENCY, ANSWERS = 490, 5, 64, 8
+PROMPTS, ROUNDS, CONCURRENCY, ANSWERS = 64, 2, 64, 8
 SAMPLING = Sampling(temperature=1.0, max_new_tokens=32)
 Protocol = Literal["native", "text"]
 LEAST_RATIO = 0.95
@@ -53,15 +54,21 @@ LEAST_RATIO = 0.95
 def main() -> None:
     """Measure, write and print."""
     parser = argparse.ArgumentParser(description="Measure single-turn sampling on a vLLM server.")
-    parser.add_argument("--agent", type=Path, default=AGENT, help="folder of the model that is served")
-    parser.add_argument("--protocol", choices=("native", "text"), default="native", help="as its template knows tools")
+    parser.add_argument("--model", type=Path, help="folder of the model that is served; by default the embedded one")
+    parser.add_argument("--protocol", choices=("native", "text"), default="text", help="native: it knows tools")
     parser.add_argument("--prompts", type=int, default=PROMPTS, help="prompts a round")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds; medians are reported")
     parser.add_argument("--cache", type=Path, default=ROOT / ".cache", help="where servers find each other")
     parser.add_argument("--out", type=Path, default=RESULT, help="JSON file for the result")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    result = measure(options.agent, options.protocol, options.prompts, options.rounds, options.cache)
+    result = measure(
+        options.model or embedded_weights(options.cache, print),
+        options.protocol,
+        options.prompts,
+        options.rounds,
+        options.cache,
+    )
     options.out.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2) + b"\n")
     if options.out == RESULT:
         from benchmarks.readme import write_readme
@@ -95,7 +102,6 @@ def measure(agent: Path, protocol: Protocol, num_prompts: int, rounds: int, cach
         finally:
             server.close()
     return {
-        "command": "python -m benchmarks.rollout_throughput",
         "date": datetime.now(UTC).date().isoformat(),
         "machine": {**machine(), "versions": {name: version(name) for name in (serving_wheel().name, "aiohttp")}},
         "load_before": round(before, 2),

@@ -1,13 +1,12 @@
 """A policy behind /v1/chat/completions with native tool calls: any OpenAI-compatible server; it shows no tokens."""
 
-import asyncio
 from typing import Any
 
 from pipeline.errors import PolicyRequestError
 from pipeline.formats.base import tool_call
 from pipeline.replay.environment import Observation
 from pipeline.rollouts.config import PolicyConfig, Sampling
-from pipeline.rollouts.policy_requests import PolicyClient
+from pipeline.rollouts.policy_requests import ClientOfLoop, PolicyClient
 from pipeline.rollouts.rollout import Task, Tokens, Turn
 from pipeline.schema import ToolCall
 from pipeline.serving.endpoint import Endpoint
@@ -17,10 +16,9 @@ class ChatPolicy:
     """Begins dialogues in which the server renders and parses; the tokens stay its own."""
 
     def __init__(self, endpoint: Endpoint, config: PolicyConfig, identity: str) -> None:
-        self._endpoint = endpoint
-        self._config = config
+        self._model = endpoint.model
         self._identity = identity
-        self._held: tuple[asyncio.AbstractEventLoop, PolicyClient] | None = None
+        self._client = ClientOfLoop(endpoint, config)
 
     @property
     def identity(self) -> str:
@@ -31,19 +29,11 @@ class ChatPolicy:
         """A dialogue that stands before its first generation. Raises PolicyRequestError for a task with images."""
         if any(each["images"] for each in task.messages):
             raise PolicyRequestError("refused: the task has images, and this policy is shown text")
-        return ChatDialogue(self._client(), self._endpoint.model, task)
+        return ChatDialogue(self._client.get(), self._model, task)
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._held is not None:
-            await self._held[1].close()
-            self._held = None
-
-    def _client(self) -> PolicyClient:
-        loop = asyncio.get_running_loop()
-        if self._held is None or self._held[0] is not loop:
-            self._held = (loop, PolicyClient(self._endpoint, self._config))
-        return self._held[1]
+        await self._client.close()
 
 
 class ChatDialogue:

@@ -1,13 +1,15 @@
 """A model behind /v1/completions, tokens in and tokens out: vLLM 0.25 to 0.31."""
 
-import asyncio
 from functools import partial
 from typing import Any
 
 from pipeline.rollouts.config import PolicyConfig, Sampling
-from pipeline.rollouts.policy_requests import PolicyClient
+from pipeline.rollouts.policy_requests import ClientOfLoop
 from pipeline.rollouts.rollout import Completion
 from pipeline.serving.endpoint import Endpoint
+from pipeline.serving.requests import Fate, RequestError
+
+_NO_IDS = "refused: want token ids and log-probabilities, as vLLM gives them, found none; use ChatPolicy here"
 
 
 class CompletionsModel:
@@ -17,13 +19,10 @@ class CompletionsModel:
         self, endpoint: Endpoint, config: PolicyConfig, identity: str, *, stop_ids: frozenset[int] = frozenset()
     ) -> None:
         """`stop_ids` end a generation, as its last token, beside the model's own end of sequence."""
-        self._endpoint = endpoint
-        self._config = config
+        self._model = endpoint.model
         self._identity = identity
         self._stop_ids = sorted(stop_ids)
-        self._held: tuple[asyncio.AbstractEventLoop, PolicyClient] | None = None
-        self.num_requests = 0
-        """Requests made over connections that are closed."""
+        self._client = ClientOfLoop(endpoint, config)
 
     @property
     def identity(self) -> str:
@@ -33,7 +32,7 @@ class CompletionsModel:
     async def sample(self, prompt_ids: list[int], sampling: Sampling, *, max_new_tokens: int) -> Completion:
         """What the model generates after the prompt. Raises PolicyRequestError, PolicyDownError."""
         body = {
-            "model": self._endpoint.model,
+            "model": self._model,
             "prompt": prompt_ids,
             "max_tokens": max_new_tokens,
             "temperature": sampling.temperature,
@@ -43,26 +42,22 @@ class CompletionsModel:
             "stop_token_ids": self._stop_ids,
             "skip_special_tokens": False,
         }
-        return await self._client().ask("completions", body, partial(_completion, max_new_tokens=max_new_tokens))
+        return await self._client.get().ask("completions", body, partial(_completion, max_new_tokens=max_new_tokens))
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._held is not None:
-            await self._held[1].close()
-            self.num_requests += self._held[1].num_requests
-            self._held = None
-
-    def _client(self) -> PolicyClient:
-        loop = asyncio.get_running_loop()
-        if self._held is None or self._held[0] is not loop:
-            self._held = (loop, PolicyClient(self._endpoint, self._config))
-        return self._held[1]
+        await self._client.close()
 
 
 def _completion(reply: Any, *, max_new_tokens: int) -> Completion:
-    """The completion in a reply. Raises ValueError, KeyError or TypeError if it holds none, or no tokens."""
+    """The completion in a reply.
+
+    Raises ValueError, KeyError or TypeError if it holds none, RequestError if its server shows no tokens.
+    """
     [choice] = reply["choices"]
-    ids, logprobs = choice["token_ids"], choice["logprobs"]["token_logprobs"]
+    ids, logprobs = choice.get("token_ids"), (choice.get("logprobs") or {}).get("token_logprobs")
+    if ids is None or logprobs is None:
+        raise RequestError(_NO_IDS, Fate.REFUSED)
     if len(ids) != len(logprobs) or not 0 < len(ids) <= max_new_tokens:
         raise ValueError("want as many log-probabilities as tokens, and no more than were asked for")
     # A log-probability of minus infinity is null in JSON: no token that was sampled can have it.

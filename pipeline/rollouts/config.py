@@ -27,7 +27,7 @@ class Limits(StrictModel):
     max_tokens: int = Field(default=16_384, gt=0)
     """Prompt, generations and observations together."""
     wall_s: float = Field(default=600.0, gt=0)
-    """Wall time from its first generation to its end."""
+    """Wall time from its first generation to its end, without waits for a free lane of tools."""
     call_s: float = Field(default=60.0, gt=0)
     """Wall time of one tool call, over the environment's own limit; a tool that hangs ends its rollout."""
 

@@ -1,10 +1,12 @@
 """The rollout engine: a policy acting on tasks with real tools, many rollouts in flight on one event loop."""
 
 import asyncio
+import contextlib
 import queue
 import threading
 import time
-from collections.abc import AsyncIterator, Generator, Iterable
+from collections.abc import AsyncGenerator, Generator, Iterable
+from typing import Any, cast
 
 import orjson
 
@@ -44,11 +46,16 @@ class RolloutEngine:
         self._sampling = sampling
         self._concurrency = concurrency
         self._answers = answers or AnswerGate()
+        self._generating: set[asyncio.Task[Any]] = set()
+        """Rollouts that wait for the policy."""
+        self._called_off: set[asyncio.Task[Any]] = set()
+        """Those that waited when it was found down."""
         self.down: str | None = None
-        """Why the policy is asked no more; None while it answers."""
+        """Why the policy is asked no more in this run; None while it answers."""
 
-    async def run(self, tasks: Iterable[tuple[Task, int]]) -> AsyncIterator[Rollout]:
+    async def run(self, tasks: Iterable[tuple[Task, int]]) -> AsyncGenerator[Rollout]:
         """A rollout for every task and index in its group, as they finish; whatever fails is a rollout that says so."""
+        self.down = None
         waiting = iter(tasks)
         flying: set[asyncio.Task[Rollout]] = set()
         try:
@@ -66,23 +73,33 @@ class RolloutEngine:
             await asyncio.gather(*flying, return_exceptions=True)
 
     def rollouts(self, tasks: Iterable[tuple[Task, int]]) -> Generator[Rollout]:
-        """The same, for callers without an event loop: it runs in a thread until all is done or the caller leaves."""
+        """The same, for callers without an event loop: it runs in a thread until all is done or the caller leaves.
+
+        The policy's connections are closed then, since they belong to that thread's loop.
+        """
         done: queue.SimpleQueue[Rollout | BaseException | None] = queue.SimpleQueue()
-        left = threading.Event()
+        loop = asyncio.new_event_loop()
 
         async def drive() -> None:
-            async for rollout in self.run(tasks):
-                done.put(rollout)
-                if left.is_set():
-                    return
+            try:
+                async with contextlib.aclosing(self.run(tasks)) as rollouts:
+                    async for rollout in rollouts:
+                        done.put(rollout)
+            finally:
+                await self._policy.close()
 
         def work() -> None:
             try:
-                asyncio.run(drive())
+                with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                    runner.run(drive())
             except BaseException as error:
                 done.put(error)
             else:
                 done.put(None)
+
+        def leave() -> None:
+            for each in asyncio.all_tasks(loop):
+                each.cancel()
 
         thread = threading.Thread(target=work, name="rollouts", daemon=True)
         thread.start()
@@ -92,7 +109,8 @@ class RolloutEngine:
                     raise told
                 yield told
         finally:
-            left.set()
+            with contextlib.suppress(RuntimeError):  # it has ended
+                loop.call_soon_threadsafe(leave)
             thread.join()
 
     async def _rolled(self, task: Task, index: int) -> Rollout:
@@ -101,38 +119,59 @@ class RolloutEngine:
         rollout = Rollout(task, index, self._policy.identity, list(task.messages))
         session = None
         try:
-            self._require_policy()
-            dialogue = self._policy.begin(task)
+            dialogue = self._begun(task)
             rollout.tokens = dialogue.tokens
             if self._toolbox is not None:
                 session = self._toolbox.session(_episode(task, index), seed_of(task.task_id, index))
-            async with asyncio.timeout(self._limits.wall_s):
-                rollout.end = await self._turns(rollout, dialogue, session)
+            async with asyncio.timeout(self._limits.wall_s) as clock:
+                rollout.end = await self._turns(rollout, dialogue, session, clock)
         except TimeoutError:
             rollout.end = End.TIME
         except ToolLostError as error:
             rollout.end, rollout.failure = End.TOOL, str(error)
-        except PolicyDownError as error:
-            self.down = str(error)
-            rollout.end, rollout.failure = End.POLICY, str(error)
-        except PolicyRequestError as error:
+        except (PolicyDownError, PolicyRequestError) as error:
             rollout.end, rollout.failure = End.POLICY, str(error)
         finally:
             if session is not None:
                 await session.close()
         rollout.wall_s = time.monotonic() - begun
-        self._grade(rollout)
+        await asyncio.to_thread(self._grade, rollout)  # comparing formulas may take seconds
         return rollout
 
-    def _require_policy(self) -> None:
+    def _begun(self, task: Task) -> Dialogue:
+        """The rollout's dialogue. Raises PolicyRequestError; PolicyDownError, without asking, once one has met it."""
         if self.down is not None:
             raise PolicyDownError(self.down)
+        return self._policy.begin(task)
 
-    async def _turns(self, rollout: Rollout, dialogue: Dialogue, session: Session | None) -> End:
+    async def _generated(self, dialogue: Dialogue) -> Turn:
+        """The policy's next turn. Raises PolicyRequestError; PolicyDownError to all that wait, once one has met it."""
+        this = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._generating.add(this)
+        try:
+            return await dialogue.turn(self._sampling, max_tokens=self._limits.max_tokens)
+        except PolicyDownError as error:
+            if self.down is None:
+                self.down = str(error)
+                self._called_off |= self._generating - {this}
+                for other in self._called_off:
+                    other.cancel()
+            raise
+        except asyncio.CancelledError:
+            if self.down is None or this not in self._called_off or this.uncancel():
+                raise
+            raise PolicyDownError(self.down) from None
+        finally:
+            self._generating.discard(this)
+            self._called_off.discard(this)
+
+    async def _turns(
+        self, rollout: Rollout, dialogue: Dialogue, session: Session | None, clock: asyncio.Timeout
+    ) -> End:
         """Turn after turn until the policy answers or a limit is met; why it ended."""
         names = {tool["function"]["name"] for tool in rollout.task.tools}
         for _ in range(self._limits.max_turns):
-            turn = await dialogue.turn(self._sampling, max_tokens=self._limits.max_tokens)
+            turn = await self._generated(dialogue)
             rollout.num_turns += 1
             rollout.num_new_tokens += turn.num_tokens
             calls = _numbered(turn, rollout.num_tool_calls)
@@ -146,7 +185,7 @@ class RolloutEngine:
             observed: list[tuple[ToolCall, Observation]] = []
             for call in calls:
                 rollout.num_tool_calls += 1
-                observation = await _made(call, names, session)
+                observation = await _made(call, names, session, clock)
                 observed.append((call, observation))
                 rollout.messages.append(message("tool", observation.text, tool_call_id=call["id"], name=call["name"]))
             dialogue.observe(observed)
@@ -166,7 +205,7 @@ class RolloutEngine:
         rollout.is_correct, rollout.rule = check.matches, check.rule
 
 
-async def _made(call: ToolCall, names: set[str], session: Session | None) -> Observation:
+async def _made(call: ToolCall, names: set[str], session: Session | None, clock: asyncio.Timeout) -> Observation:
     """What the policy reads for a call; what it got wrong is told to it. Raises ToolLostError."""
     name, arguments = call["name"], call["arguments"] or ""
     if name not in names:
@@ -177,8 +216,22 @@ async def _made(call: ToolCall, names: set[str], session: Session | None) -> Obs
         return Observation("Error: the arguments are no JSON.")
     if not isinstance(parsed, dict):
         return Observation("Error: the arguments are no JSON object.")
-    observation = None if session is None else await session.call(name, arguments)
+    if session is None:
+        observation = None
+    else:
+        if session.waits_for_lane(name):
+            await _off_the_clock(clock, session)
+        observation = await session.call(name, arguments)
     return observation or Observation(f"Error: {name} cannot be called here.")
+
+
+async def _off_the_clock(clock: asyncio.Timeout, session: Session) -> None:
+    """Take a lane; the wait for it is the machine's affair and costs the rollout no time."""
+    due, begun = clock.when(), asyncio.get_running_loop().time()
+    clock.reschedule(None)
+    await session.take_lane()
+    if due is not None:
+        clock.reschedule(due + asyncio.get_running_loop().time() - begun)
 
 
 def _numbered(turn: Turn, num_before: int) -> list[ToolCall]:

@@ -1,6 +1,7 @@
 """Requests to a policy's server: tried again while that may help, and no longer."""
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -76,6 +77,29 @@ class PolicyClient:
     async def close(self) -> None:
         """Close every connection."""
         await self._server.close()
+
+
+class ClientOfLoop:
+    """A client for each event loop that asks, since connections belong to one."""
+
+    def __init__(self, endpoint: Endpoint, config: PolicyConfig) -> None:
+        self._endpoint = endpoint
+        self._config = config
+        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, PolicyClient] = weakref.WeakKeyDictionary()
+
+    def get(self) -> PolicyClient:
+        """That of the running loop; another one once it was closed, so that a server that was down is asked again."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._clients:
+            for gone in [each for each in self._clients if each.is_closed()]:
+                del self._clients[gone]
+            self._clients[loop] = PolicyClient(self._endpoint, self._config)
+        return self._clients[loop]
+
+    async def close(self) -> None:
+        """Close the connections of the running loop; those of others end with them."""
+        if (client := self._clients.pop(asyncio.get_running_loop(), None)) is not None:
+            await client.close()
 
 
 def _read(reply: Any, read: Callable[[Any], Told]) -> Told:

@@ -9,6 +9,8 @@ Environments in process that are cheap to open need no lane: each rollout has it
 import asyncio
 import hashlib
 import threading
+import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -18,11 +20,13 @@ from pipeline.errors import EnvironmentUnavailableError
 from pipeline.replay.config import EnvironmentConfig, PythonSandbox, ReplayConfig
 from pipeline.replay.environment import Environment, Episode, Observation, Status
 from pipeline.replay.environments.registry import open_environment
-from pipeline.rollouts.workers import Worker
+from pipeline.rollouts.workers import Lane, Worker
 
 _ATTEMPTS = 3
 """Times a rollout's calls are begun anew where its environment broke."""
 _CLOSE_S = 10.0
+_HANGING_CLOSE_S = 0.5
+"""For a thread that hangs in a call: one without a process to kill may never come back, and is a daemon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +46,6 @@ class ToolLostError(Exception):
     """A call did not come back, or its environment broke and could not be mended."""
 
 
-class _Lane:
-    """Environments in a thread of their own."""
-
-    def __init__(self, number: int) -> None:
-        self.worker = Worker(f"tools-{number}")
-        self.environments: dict[str, Environment] = {}
-
-    def close(self) -> None:
-        """End every environment."""
-        self.worker.stop(self.close_all, _CLOSE_S)
-
-    def close_all(self) -> None:
-        """End every environment, in whatever thread."""
-        for environment in self.environments.values():
-            environment.close()
-
-
 class Toolbox:
     """Opens nothing until it is called; close it to end every process."""
 
@@ -70,22 +57,33 @@ class Toolbox:
         self._toolings = dict(toolings)
         self._call_s = call_s
         self._most_lanes = lanes
-        self._free: list[_Lane] = []
-        self._lanes: set[_Lane] = set()
+        self._free: list[Lane] = []
+        self._lanes: set[Lane] = set()
+        """All whose thread may still live."""
         self._num_opened = 0
         self._idle: list[Worker] = []
         self._lock = threading.Lock()
-        self._room: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
+        self._rooms: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
+            weakref.WeakKeyDictionary()
+        )
 
     @classmethod
     def of(cls, config: ReplayConfig, *, source: str = "rollouts", lanes: int = 4, call_s: float = 60.0) -> "Toolbox":
-        """The environments of a configuration that may be called at will; those marked `never` are left out."""
+        """The environments of a configuration that may be called at will; those marked `never` are left out.
+
+        A rollout may call any of them, so there are no more lanes than the least `max_parallel` allows.
+        """
         held = {
             name: Tooling(partial(each.takes, source), partial(open_environment, name, each), repeats=_may_repeat(each))
             for name, each in config.environments.items()
             if isinstance(each, PythonSandbox) or each.repeat != "never"
         }
-        return cls(held, lanes=lanes, call_s=call_s)
+        narrow = [
+            each.max_parallel
+            for name, each in config.environments.items()
+            if name in held and not isinstance(each, PythonSandbox)
+        ]
+        return cls(held, lanes=min([lanes, *narrow]), call_s=call_s)
 
     def session(self, episode: Episode, seed: int) -> "Session":
         """The tools of one rollout; nothing starts before its first call."""
@@ -94,48 +92,57 @@ class Toolbox:
     def close(self) -> None:
         """End every environment, also those still in use."""
         with self._lock:
-            lanes, self._lanes, self._free = self._lanes, set(), []
+            lanes, self._lanes = self._lanes, set()
+            free, self._free = self._free, []
             idle, self._idle = self._idle, []
         for lane in lanes:
-            lane.close()
+            (lane.end if lane in free else lane.give_up)()
         for worker in idle:
-            worker.stop(lambda: None, _CLOSE_S)
+            worker.end()
+        begun = time.monotonic()
+        for lane in lanes:
+            lane.worker.join(begun + (_HANGING_CLOSE_S if lane.is_lost else _CLOSE_S) - time.monotonic())
 
     def tooling_of(self, tool_name: str) -> tuple[str, Tooling] | None:
         """The first environment that takes the tool, None where none does."""
         return next(((name, held) for name, held in self._toolings.items() if held.takes(tool_name)), None)
 
-    async def take_lane(self) -> _Lane:
+    async def take_lane(self) -> Lane:
         """A lane of one's own, once there is one."""
         await self._semaphore().acquire()
         with self._lock:
             if self._free:
                 return self._free.pop()
             self._num_opened += 1
-            lane = _Lane(self._num_opened)
+            lane = Lane(self._num_opened)
             self._lanes.add(lane)
             return lane
 
-    def give_back(self, lane: _Lane, *, is_lost: bool) -> None:
+    def give_back(self, lane: Lane, *, is_lost: bool) -> None:
         """Let another rollout have the lane; a lost one is left to itself and replaced."""
-        with self._lock:
-            if is_lost:
-                self._lanes.discard(lane)
-            elif lane in self._lanes:
-                self._free.append(lane)
         if is_lost:
-            # Its thread hangs in a call: what it holds is closed from another one, which may free it.
-            threading.Thread(target=lane.close_all, daemon=True).start()
+            lane.give_up()
+        with self._lock:
+            self._lanes = {each for each in self._lanes if each.worker.is_alive}
+            if not is_lost and lane in self._lanes:
+                self._free.append(lane)
         self._semaphore().release()
 
     async def in_thread(self, work: Callable[[], Observation]) -> Observation:
         """Do the work in some thread. Raises TimeoutError; the thread is left behind then."""
         with self._lock:
             worker = self._idle.pop() if self._idle else Worker("tools-in-process")
-        async with asyncio.timeout(self._call_s):
-            result = await worker.do(work)
-        with self._lock:
-            self._idle.append(worker)
+        has_come_back = False
+        try:
+            async with asyncio.timeout(self._call_s):
+                result = await worker.do(work)
+            has_come_back = True
+        finally:
+            if has_come_back:
+                with self._lock:
+                    self._idle.append(worker)
+            else:
+                worker.end()
         return result
 
     @property
@@ -144,10 +151,8 @@ class Toolbox:
         return self._call_s
 
     def _semaphore(self) -> asyncio.Semaphore:
-        loop = asyncio.get_running_loop()
-        if self._room is None or self._room[0] is not loop:
-            self._room = (loop, asyncio.Semaphore(self._most_lanes))
-        return self._room[1]
+        """The lanes that are left to the running event loop."""
+        return self._rooms.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._most_lanes))
 
 
 @dataclass(slots=True)
@@ -157,11 +162,22 @@ class Session:
     toolbox: Toolbox
     episode: Episode
     seed: int
-    _lane: _Lane | None = None
+    _lane: Lane | None = None
     _is_lost: bool = False
     _own: dict[str, Environment] = field(default_factory=dict)
     _made: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     """Calls already made, by environment: a broken one is brought back to where it was."""
+
+    def waits_for_lane(self, name: str) -> bool:
+        """Whether a call of this tool has to have a lane first."""
+        found = self.toolbox.tooling_of(name)
+        return found is not None and not found[1].in_process and self._lane is None
+
+    async def take_lane(self) -> Lane:
+        """Its lane, waited for if need be and kept to the end."""
+        if self._lane is None:
+            self._lane = await self.toolbox.take_lane()
+        return self._lane
 
     async def call(self, name: str, arguments: str) -> Observation | None:
         """What came back; None where no environment takes the tool.
@@ -172,15 +188,13 @@ class Session:
         if found is None:
             return None
         place, tooling = found
-        work = partial(self._call, place, tooling, name, arguments)
         try:
             if tooling.in_process:
-                return await self.toolbox.in_thread(work)
-            if self._lane is None:
-                self._lane = await self.toolbox.take_lane()
+                return await self.toolbox.in_thread(partial(self._call, None, place, tooling, name, arguments))
+            lane = await self.take_lane()
             self._is_lost = True  # until it came back: whoever cancels us leaves the thread in the call
             async with asyncio.timeout(self.toolbox.call_s):
-                observation = await self._lane.worker.do(work)
+                observation = await lane.worker.do(partial(self._call, lane, place, tooling, name, arguments))
             self._is_lost = False
         except TimeoutError:
             raise ToolLostError(f"{name}: no answer within {self.toolbox.call_s:g} s") from None
@@ -198,9 +212,10 @@ class Session:
             environment.close()
         self._own = {}
 
-    def _call(self, place: str, tooling: Tooling, name: str, arguments: str) -> Observation:
+    def _call(self, lane: Lane | None, place: str, tooling: Tooling, name: str, arguments: str) -> Observation:
         """The call, in the environment's thread. Raises ToolLostError, EnvironmentUnavailableError."""
-        held = self._own if tooling.in_process or self._lane is None else self._lane.environments
+        held = self._own if lane is None else lane.environments
+        _require_wanted(lane)
         if place not in held:
             held[place] = tooling.open()
         environment = held[place]
@@ -213,14 +228,24 @@ class Session:
         for _ in range(1, tries):
             if observation.status is not Status.FAILED:
                 break
+            _require_wanted(lane)
             environment.reset(self.episode, self.seed)
             for earlier in made:
-                environment.call(*earlier)
-            observation = environment.call(name, arguments)
+                observation = environment.call(*earlier)
+                if observation.status is Status.FAILED:
+                    break
+            else:
+                observation = environment.call(name, arguments)
         if observation.status is Status.FAILED:
             raise ToolLostError(f"{name}: {observation.detail or 'the environment broke'}")
         made.append((name, arguments))
         return observation
+
+
+def _require_wanted(lane: Lane | None) -> None:
+    """Raise ToolLostError in a lane that was given up."""
+    if lane is not None and lane.is_lost:
+        raise ToolLostError("given up")
 
 
 def seed_of(task_id: str, index: int) -> int:

@@ -2,10 +2,14 @@
 
 import asyncio
 import contextlib
+import os
 import queue
+import signal
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
+
+from pipeline.replay.environment import Environment
 
 
 class Worker:
@@ -32,15 +36,63 @@ class Worker:
         self._queue.put(told)
         return await future
 
-    def stop(self, last: Callable[[], None], wait_s: float) -> None:
-        """Do `last` after what waits, and end the thread; one that hangs is not waited for any longer than this."""
-        self._queue.put(last)
+    def end(self, last: Callable[[], None] | None = None) -> None:
+        """End the thread after what it does now and `last`; does not wait. Again does nothing."""
+        if last is not None:
+            self._queue.put(last)
         self._queue.put(None)
-        self._thread.join(wait_s)
+
+    def join(self, wait_s: float) -> None:
+        """Wait for the end of the thread, no longer than this."""
+        self._thread.join(max(wait_s, 0.0))
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread has not ended."""
+        return self._thread.is_alive()
 
     def _run(self) -> None:
         while (work := self._queue.get()) is not None:
             work()
+
+
+@runtime_checkable
+class _OfOneProcess(Protocol):
+    """An environment whose calls end with a process."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process, None where there is none."""
+        ...
+
+
+class Lane:
+    """Environments in a thread of their own."""
+
+    def __init__(self, number: int) -> None:
+        self.worker = Worker(f"tools-{number}")
+        self.environments: dict[str, Environment] = {}
+        self.is_lost = False
+        """Nobody waits for its call any more: its thread begins nothing new."""
+
+    def end(self) -> None:
+        """Have every environment closed in its own thread, once that comes back; does not wait."""
+        self.worker.end(self._close_all)
+
+    def give_up(self) -> None:
+        """The same for a thread that hangs in a call; where that runs in a process, the process is killed."""
+        self.is_lost = True
+        self.end()
+        for environment in list(self.environments.values()):
+            pid = environment.pid if isinstance(environment, _OfOneProcess) else None
+            if pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    def _close_all(self) -> None:
+        with contextlib.ExitStack() as stack:
+            for environment in self.environments.values():
+                stack.callback(environment.close)
 
 
 def _tell(

@@ -143,9 +143,20 @@ def counted(opened: list[Counting], *, in_process: bool = False, repeats: bool =
 
 
 class FakeCompletions:
-    """/v1/completions with token ids: after a prompt, so many tokens that follow from it; it fails as told."""
+    """/v1/completions with token ids: after a prompt, so many tokens that follow from it; it fails as told.
 
-    def __init__(self, *, faults: Sequence[str] = (), die_after: int | None = None, latency_s: float = 0.0) -> None:
+    Chats are continued with the message that `speaks` makes of them, which may bring its own finish_reason.
+    """
+
+    def __init__(
+        self,
+        *,
+        faults: Sequence[str] = (),
+        die_after: int | None = None,
+        latency_s: float = 0.0,
+        speaks: Callable[[list[dict[str, Any]]], dict[str, Any]] = lambda _: {},
+    ) -> None:
+        self.speaks = speaks
         self.faults = list(faults)
         self.die_after = die_after
         self.latency_s = latency_s
@@ -173,6 +184,11 @@ class FakeCompletions:
         return [(sum(prompt) + place) % 90 + 5 for place in range(3)][:limit] + ([0] if limit > 3 else [])
 
     def _reply(self, body: dict[str, Any]) -> dict[str, Any]:
+        if "messages" in body:
+            spoken = {"role": "assistant", "content": None, **self.speaks(body["messages"])}
+            choice = {"index": 0, "finish_reason": spoken.pop("finish_reason", "stop"), "message": spoken}
+            usage = {"completion_tokens": 5, "total_tokens": 10 * len(body["messages"]) + 5}
+            return {"choices": [choice], "usage": usage}
         ids = self.tokens_after(body["prompt"], body["max_tokens"])
         ended = "stop" if ids[-1] == 0 else "length"
         choice = {
