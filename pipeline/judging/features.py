@@ -190,7 +190,7 @@ def _manner() -> dict[str, pl.Expr]:
         "thought_negation_rate": rate(thought, NEGATES, pondered),
         "conclusion_rate": rate(reply, CONCLUDES, spoken),
         "asks_back": has(reply, r"\?\s*$"),
-        "variety": ratio(pl.col("reply_words").list.len(), spoken, empty=1.0),
+        "variety": ratio(pl.col("reply_words").list.len(), spoken, empty=1.0).clip(0, 1),
     }
 
 

@@ -113,7 +113,7 @@ def _shape() -> dict[str, pl.Expr]:
         "has_choices": has(text, CHOICES),
         "has_code": has(text, CODE),
         "has_link": has(text, r"https?://"),
-        "variety": ratio(words(text).list.len(), length_words(text), empty=1.0),
+        "variety": ratio(words(text).list.len(), length_words(text), empty=1.0).clip(0, 1),
         "foreign_letters": ratio(length - text.str.len_chars(), length, empty=0.0),
     }
 

@@ -38,8 +38,14 @@ def trajectories_frame(rollouts: Sequence[Rollout]) -> pl.DataFrame:
 
 
 def rollouts_frame(rollouts: Sequence[Rollout]) -> pl.DataFrame:
-    """A row a rollout as ROLLOUTS, in order."""
+    """A row a rollout as ROLLOUTS, in order.
+
+    Its calls are those that were made and its answer is the one that was graded, whatever a parser of its text would
+    see in a turn that was cut.
+    """
     told = {
+        "final_answer": [each.final_answer for each in rollouts],
+        "num_tool_calls": [each.num_tool_calls for each in rollouts],
         "group_id": [f"{each.task.task_id}@{each.policy}" for each in rollouts],
         "rollout_index": [each.index for each in rollouts],
         "policy": [each.policy for each in rollouts],
@@ -54,7 +60,7 @@ def rollouts_frame(rollouts: Sequence[Rollout]) -> pl.DataFrame:
         "logprobs": [None if each.tokens is None else each.tokens.logprobs for each in rollouts],
     }
     own = pl.DataFrame(told, schema={name: ROLLOUTS[name] for name in told}, strict=False)
-    return trajectories_frame(rollouts).hstack(own).select(*ROLLOUTS)
+    return trajectories_frame(rollouts).drop("final_answer", "num_tool_calls").hstack(own).select(*ROLLOUTS)
 
 
 def _record(rollout: Rollout) -> dict[str, Any]:

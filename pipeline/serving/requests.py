@@ -1,7 +1,6 @@
 """Requests to a model server that others build on: one request, what its failure means, and whether to go on asking.
 
-Bytes out and bytes in: a client library that turns prompts and logprobs into objects of its own costs a millisecond a
-request.
+Replies are taken as bytes: turning prompts and logprobs into the client's own objects costs a millisecond a request.
 """
 
 import asyncio
@@ -14,6 +13,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 import httpx2
+import openai
 import orjson
 
 from pipeline.serving.endpoint import Endpoint
@@ -107,30 +107,36 @@ class ServerClient:
         self.wording = wording
         self._timeout_s = config.timeout_s
         num_connections = config.concurrency + 1  # one beside the requests, for the health check
+        timeout = httpx2.Timeout(config.timeout_s, connect=min(_CONNECT_S, config.timeout_s))
         self._http = httpx2.AsyncClient(
             limits=httpx2.Limits(
                 max_connections=num_connections,
                 max_keepalive_connections=num_connections,
                 keepalive_expiry=_KEPT_OPEN_S,
             ),
-            timeout=httpx2.Timeout(config.timeout_s, connect=min(_CONNECT_S, config.timeout_s)),
-            headers={"Authorization": f"Bearer {endpoint.api_key}", "Content-Type": "application/json"},
+            timeout=timeout,
+            headers={"Authorization": f"Bearer {endpoint.api_key}"},
             follow_redirects=True,
             trust_env=not is_loopback(endpoint.base_url),
+        )
+        self._openai = openai.AsyncOpenAI(
+            base_url=endpoint.base_url, api_key=endpoint.api_key, max_retries=0, http_client=self._http, timeout=timeout
         )
 
     async def post(self, path: str, body: dict[str, Any]) -> Any:
         """The JSON that the server replies. Raises RequestError."""
-        url = f"{self.endpoint.base_url.rstrip('/')}/{path}"
         try:
             async with asyncio.timeout(self._timeout_s):
-                response = await self._http.post(url, content=orjson.dumps(body))
-        except (TimeoutError, httpx2.TimeoutException) as error:
+                response = await self._openai.post(f"/{path}", cast_to=httpx2.Response, body=body)
+        except (TimeoutError, openai.APITimeoutError) as error:
             raise RequestError(f"timeout: no answer in {self._timeout_s:g} s", is_outage=True) from error
-        except httpx2.HTTPError as error:
-            raise RequestError(f"connection failed ({type(error).__name__})", is_outage=True) from error
-        if not response.is_success:
-            raise self._refusal(response)
+        except openai.APIConnectionError as error:
+            cause = type(error.__cause__ or error).__name__
+            raise RequestError(f"connection failed ({cause})", is_outage=True) from error
+        except openai.APIStatusError as error:
+            raise self._refusal(error.response) from error
+        except openai.APIError as error:
+            raise RequestError(f"request failed ({type(error).__name__})") from error
         try:
             return orjson.loads(response.content)
         except orjson.JSONDecodeError as error:
@@ -152,7 +158,7 @@ class ServerClient:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._http.aclose()
+        await self._openai.close()
 
     def _refusal(self, response: httpx2.Response) -> RequestError:
         status = response.status_code

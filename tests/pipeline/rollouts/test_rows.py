@@ -11,12 +11,12 @@ from pipeline.curation.trajectories import write_trajectories
 from pipeline.formats.base import message
 from pipeline.rollouts.config import Limits, Sampling
 from pipeline.rollouts.engine import RolloutEngine
-from pipeline.rollouts.rollout import Completion, End, Rollout, Task, Tokens
+from pipeline.rollouts.rollout import Completion, End, Rollout, Task, Tokens, Turn
 from pipeline.rollouts.rows import raw_records, rollouts_frame, trajectories_frame
 from pipeline.rollouts.toolbox import Toolbox
 from pipeline.schema import ROLLOUTS, TRAJECTORIES
 from pipeline.store import TableStore
-from tests.pipeline.rollouts.acting import ActingPolicy, Counting, calls, counted, make_task, says, tools
+from tests.pipeline.rollouts.acting import ActingPolicy, Counting, calls, counted, in_turn, make_task, says, tools
 
 DAY = "2025-03-01"
 
@@ -82,6 +82,15 @@ def test_a_row_has_every_token_and_what_ended_it() -> None:
     )
     assert first["group_id"] == second["group_id"]
     assert orjson.loads(first["metadata"])["rollout"]["kind"] == "sum"
+
+
+def test_a_call_in_a_turn_that_was_cut_was_not_made_and_its_text_is_no_answer() -> None:
+    cut = Turn("so far", tool_calls=calls(("count", "{}")).tool_calls, is_cut=True, num_tokens=9)
+    engine = RolloutEngine(ActingPolicy(in_turn(cut)), None, limits=Limits(), sampling=Sampling(), concurrency=1)
+    rollouts = list(engine.rollouts([(make_task(0, "count"), 0)]))
+    [row] = rollouts_frame(rollouts).to_dicts()
+    assert (row["end"], row["num_tool_calls"], row["final_answer"], row["is_correct"]) == ("tokens", 0, None, False)
+    assert row["messages"][1]["tool_calls"][0]["name"] == "count"
 
 
 def test_nothing_is_no_rows() -> None:
