@@ -65,6 +65,7 @@ def start(command: list[str], environment: dict[str, str]) -> tuple[int, int]:
         try:
             # The second line of defence, should somebody kill the guardian itself.
             libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            hear_signals()
             os.dup2(errors_in, 2)
             os.closerange(3, max(int(held.name) for held in os.scandir("/proc/self/fd")) + 1)
             os.execvpe(command[0], command, environment)
@@ -75,6 +76,13 @@ def start(command: list[str], environment: dict[str, str]) -> tuple[int, int]:
     os.close(errors_in)
     os.close(1)  # else the reader would see no end of file when the command ends
     return pid, errors
+
+
+def hear_signals() -> None:
+    """Undo what whoever started us ignores or blocks, which lives on through exec: we ask by signals."""
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def reap(pid: int) -> int | None:
@@ -173,6 +181,7 @@ def _keep(errors: int, tail: bytearray) -> bool:
 def main() -> None:
     """Run the command of the command line."""
     grace_s, keep, ask, scratch, *command = sys.argv[1:]
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     environment = dict(os.environ)
     if keep != "*":
         kept = keep.split(",")

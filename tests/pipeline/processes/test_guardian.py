@@ -131,6 +131,26 @@ def test_a_command_that_is_asked_to_leave_gets_the_signal_and_its_grace() -> Non
         assert process.wait(10) == 5
 
 
+@pytest.mark.parametrize("how", ["ignored", "blocked"])
+def test_it_is_heard_though_whoever_started_us_has_the_signal_off(how: str) -> None:
+    before, mask = signal.getsignal(signal.SIGTERM), signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    if how == "ignored":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    else:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        process = start(
+            "trap 'echo asked; exit 5' TERM; echo 1; while true; do sleep 0.05; done", grace_s=10, ask=signal.SIGTERM
+        )
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    with process:
+        lines(process, 1)
+        assert process.communicate(timeout=30)[0] == b"asked\n"
+        assert process.returncode == 5
+
+
 def test_the_scratch_folder_goes_with_the_last_process(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
